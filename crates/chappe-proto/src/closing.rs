@@ -1,0 +1,371 @@
+//! The closing handshake (RFC 6455, sections 5.5.1 and 7).
+//!
+//! ```text
+//!            close()              peer's close frame
+//!   OPEN ──────────────► CLOSING ────────────────────► complete ─┐
+//!    │  peer's close frame, answered with the same code  ▲       │ the stream has ended,
+//!    ├───────────────────────────────────────────────────┘       │ or the deadline passed
+//!    │  a rule was broken: close frame sent, input ignored       ▼
+//!    ├─────────────────────────────────────────► failed ──────► CLOSED
+//!    │  the stream ended without a close frame                   ▲
+//!    └───────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! One deadline bounds all of it, from the first close frame on, whatever the peer does.
+//! A connection that is OPEN has no [`Closing`] at all.
+
+use std::fmt;
+
+use crate::close_code::CloseCode;
+use crate::error::{ProtocolError, SendError};
+use crate::frame::Role;
+use crate::time::Time;
+
+/// The states of a connection, in the RFC's words (sections 4.1 and 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// The opening handshake is not complete.
+    Connecting,
+    /// Messages flow.
+    Open,
+    /// A close frame was sent or received.
+    Closing,
+    /// The stream has ended, or is to be ended.
+    Closed,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connecting => "CONNECTING",
+            Self::Open => "OPEN",
+            Self::Closing => "CLOSING",
+            Self::Closed => "CLOSED",
+        })
+    }
+}
+
+/// What a close frame says (section 5.5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseFrame {
+    /// Why; [`CloseCode::NO_STATUS`] when the frame was empty.
+    pub code: CloseCode,
+    /// More about why, for logs: at most 123 bytes, and only beside a code.
+    pub reason: String,
+}
+
+impl CloseFrame {
+    /// Reads a close frame's payload.
+    pub(crate) fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let (code, reason) = match payload {
+            [] => {
+                return Ok(Self {
+                    code: CloseCode::NO_STATUS,
+                    reason: String::new(),
+                });
+            }
+            [_] => return Err(ProtocolError::CloseFrameTooShort),
+            [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+        };
+        if !CloseCode::from(code).may_be_sent() {
+            return Err(ProtocolError::InvalidCloseCode { code });
+        }
+        let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::InvalidCloseReason)?;
+        Ok(Self {
+            code: CloseCode::from(code),
+            reason: reason.to_owned(),
+        })
+    }
+
+    /// Checks what the caller wants to send. A code of [`CloseCode::NO_STATUS`] asks for an empty
+    /// frame.
+    pub(crate) fn checked(code: CloseCode, reason: &str) -> Result<Self, SendError> {
+        let empty = code == CloseCode::NO_STATUS && reason.is_empty();
+        if !empty && !code.may_be_sent() {
+            return Err(SendError::InvalidCloseCode { code });
+        }
+        if reason.len() > REASON_BYTES_MAX {
+            return Err(SendError::CloseReasonTooLong {
+                length: reason.len(),
+            });
+        }
+        Ok(Self {
+            code,
+            reason: reason.to_owned(),
+        })
+    }
+
+    /// The frame's payload.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        if self.code == CloseCode::NO_STATUS {
+            return Vec::new();
+        }
+        [&u16::from(self.code).to_be_bytes(), self.reason.as_bytes()].concat()
+    }
+}
+
+impl fmt::Display for CloseFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.reason.is_empty() {
+            return write!(f, "{}", self.code);
+        }
+        // The reason is the peer's: escaped, so that it can't forge a line in a log.
+        write!(f, "{}: \"{}\"", self.code, self.reason.escape_debug())
+    }
+}
+
+/// One end of the connection, as seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// This end.
+    Local,
+    /// The other end.
+    Peer,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Both sides sent a close frame: a clean end.
+    ClosingHandshake,
+    /// The peer broke a rule or a limit.
+    Protocol(ProtocolError),
+    /// The peer did not answer our close frame in time.
+    CloseTimeout,
+    /// The stream ended without a close frame from the peer.
+    Eof,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClosingHandshake => f.write_str("closing handshake"),
+            Self::Protocol(error) => write!(f, "protocol error: {error}"),
+            Self::CloseTimeout => f.write_str("close frame was not answered in time"),
+            Self::Eof => f.write_str("stream ended without a close frame"),
+        }
+    }
+}
+
+/// How a connection ended: who began it, what each side said, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Who began to close, or whose fault it is that there was no closing handshake: `Local` when
+    /// this end closed or failed the connection, else `Peer`.
+    pub by: Side,
+    /// Why.
+    pub cause: Cause,
+    /// The close frame that this end sent, or has ready to send.
+    pub sent: Option<CloseFrame>,
+    /// The close frame that the peer sent.
+    pub received: Option<CloseFrame>,
+}
+
+impl Ended {
+    /// Whether both sides sent a close frame and no rule was broken (section 7.1.4).
+    pub fn is_clean(&self) -> bool {
+        self.cause == Cause::ClosingHandshake
+    }
+
+    /// The code that the side which ended it gave; [`CloseCode::ABNORMAL`] when it gave none.
+    pub fn code(&self) -> CloseCode {
+        self.frame().map_or(CloseCode::ABNORMAL, |frame| frame.code)
+    }
+
+    /// The reason that the side which ended it gave.
+    pub fn reason(&self) -> &str {
+        self.frame().map_or("", |frame| &frame.reason)
+    }
+
+    fn frame(&self) -> Option<&CloseFrame> {
+        match self.by {
+            Side::Local => self.sent.as_ref(),
+            Side::Peer => self.received.as_ref(),
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            Side::Local => "this side",
+            Side::Peer => "the peer",
+        };
+        match (&self.cause, self.frame()) {
+            (Cause::ClosingHandshake, Some(frame)) => write!(f, "closed by {by}: {frame}"),
+            (cause, _) => write!(f, "{cause}"),
+        }
+    }
+}
+
+/// A connection that is no longer OPEN.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    ended: Ended,
+    /// Whether our close frame waits to be transmitted.
+    transmit: bool,
+    /// Whether the peer's stream has ended.
+    eof: bool,
+    /// Whether the deadline has passed.
+    expired: bool,
+    deadline: Time,
+}
+
+impl Closing {
+    /// The application closes: our frame first, then the peer's answer is awaited.
+    pub(crate) fn request(frame: CloseFrame, deadline: Time) -> Self {
+        let cause = Cause::ClosingHandshake;
+        Self::new(
+            Ended {
+                by: Side::Local,
+                cause,
+                sent: Some(frame),
+                received: None,
+            },
+            deadline,
+        )
+    }
+
+    /// The peer closes: its code is sent back (section 5.5.1: SHOULD echo the status code).
+    pub(crate) fn answer(received: CloseFrame, deadline: Time) -> Self {
+        let sent = CloseFrame {
+            code: received.code,
+            reason: String::new(),
+        };
+        let cause = Cause::ClosingHandshake;
+        let ended = Ended {
+            by: Side::Peer,
+            cause,
+            sent: Some(sent),
+            received: Some(received),
+        };
+        Self::new(ended, deadline)
+    }
+
+    /// A rule was broken: *Fail the WebSocket Connection* (section 7.1.7).
+    pub(crate) fn fail(error: ProtocolError, deadline: Time) -> Self {
+        let sent = CloseFrame {
+            code: error.close_code(),
+            reason: error.to_string(),
+        };
+        debug_assert!(sent.reason.len() <= REASON_BYTES_MAX, "{}", sent.reason);
+        let cause = Cause::Protocol(error);
+        Self::new(
+            Ended {
+                by: Side::Local,
+                cause,
+                sent: Some(sent),
+                received: None,
+            },
+            deadline,
+        )
+    }
+
+    /// The stream ended while the connection was OPEN.
+    pub(crate) fn lose(now: Time) -> Self {
+        let ended = Ended {
+            by: Side::Peer,
+            cause: Cause::Eof,
+            sent: None,
+            received: None,
+        };
+        Self {
+            transmit: false,
+            eof: true,
+            ..Self::new(ended, now)
+        }
+    }
+
+    fn new(ended: Ended, deadline: Time) -> Self {
+        Self {
+            ended,
+            transmit: true,
+            eof: false,
+            expired: false,
+            deadline,
+        }
+    }
+
+    /// Our close frame was first: this is the peer's answer, or it crossed ours.
+    pub(crate) fn handle_close_frame(&mut self, frame: CloseFrame) {
+        self.ended.received = Some(frame);
+    }
+
+    /// A rule was broken after our close frame was sent; there can't be a second one.
+    pub(crate) fn handle_violation(&mut self, error: ProtocolError) {
+        self.ended.cause = Cause::Protocol(error);
+    }
+
+    pub(crate) fn handle_eof(&mut self) {
+        self.eof = true;
+        if !self.is_decided() {
+            self.ended.cause = Cause::Eof;
+            self.ended.by = Side::Peer;
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        if now < self.deadline {
+            return;
+        }
+        self.expired = true;
+        if !self.is_decided() {
+            self.ended.cause = Cause::CloseTimeout;
+        }
+    }
+
+    /// Our close frame, the first time this is asked.
+    pub(crate) fn poll_transmit(&mut self) -> Option<&CloseFrame> {
+        std::mem::take(&mut self.transmit)
+            .then_some(self.ended.sent.as_ref())
+            .flatten()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        (!self.eof && !self.expired).then_some(self.deadline)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        if self.eof || self.expired {
+            State::Closed
+        } else {
+            State::Closing
+        }
+    }
+
+    /// Whether what the peer sends still matters: only its close frame does.
+    pub(crate) fn reads(&self) -> bool {
+        !self.is_decided() && self.state() == State::Closing
+    }
+
+    /// Whether nothing follows what was transmitted. Section 7.1.1: the server ends its direction
+    /// first, so that the client need not; whoever fails the connection does not wait.
+    pub(crate) fn write_is_over(&self, role: Role) -> bool {
+        let failed = !self.ended.is_clean();
+        !self.transmit && (failed || (self.is_decided() && role == Role::Server))
+    }
+
+    /// Whether the stream is to be dropped.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.expired || (self.eof && !self.transmit)
+    }
+
+    /// How it ended, as soon as that can't change any more.
+    pub(crate) fn ended(&self) -> Option<&Ended> {
+        self.is_decided().then_some(&self.ended)
+    }
+
+    /// The peer's close frame.
+    pub(crate) fn received(&self) -> Option<&CloseFrame> {
+        self.ended.received.as_ref()
+    }
+
+    fn is_decided(&self) -> bool {
+        !self.ended.is_clean() || (self.ended.sent.is_some() && self.ended.received.is_some())
+    }
+}
+
+/// A control frame's 125 bytes, less two for the code.
+const REASON_BYTES_MAX: usize = 123;

@@ -1,0 +1,631 @@
+//! The connection after its opening handshake: the machine that a driver moves bytes for.
+//!
+//! In: bytes received, the end of the stream, the time; messages and a close from the
+//! application. Out: events, frames for an [`Outbox`], the next deadline. A rule that the peer
+//! breaks is never an error of a method: it becomes a close frame to transmit and one event.
+//!
+//! ```text
+//!   handle_input ─► header ─► payload, unmasked in place ─┬─► data ─► message.rs ─► Event
+//!                  frame.rs   mask.rs                     ├─► ping, pong ─► keepalive.rs
+//!                                                         └─► close ─► closing.rs
+//!   send ─► Outbox ◄─ poll_transmit: pong, ping, close frame
+//! ```
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::close_code::CloseCode;
+use crate::closing::{CloseFrame, Closing, Ended, State};
+use crate::error::{ProtocolError, SendError};
+use crate::frame::{HEADER_BYTES_MAX, Header, Kind, Opcode, Role};
+use crate::keepalive::Keepalive;
+use crate::limits::Limits;
+use crate::mask::Mask;
+use crate::message::{self, Joined, Joining};
+use crate::prepared::Prepared;
+use crate::random::{Random, SystemRandom};
+use crate::time::Time;
+use crate::utf8::{self, Utf8Bytes};
+
+/// One end of a WebSocket connection that is past its opening handshake.
+///
+/// The contract is *in, want, drain, deadline*:
+///
+/// 1. Call [`handle_input`](Self::handle_input) with what arrived, again and again until all of
+///    it is consumed; it hands out one event a call. At the end of the stream call
+///    [`handle_eof`](Self::handle_eof), at the deadline [`handle_timeout`](Self::handle_timeout).
+/// 2. After any of these, and after [`ping`](Self::ping) and [`close`](Self::close), call
+///    [`poll_transmit`](Self::poll_transmit) and write what it appends, behind what
+///    [`send`](Self::send) appended before.
+/// 3. Then ask for the next deadline: [`poll_timeout`](Self::poll_timeout).
+/// 4. When [`write_is_over`](Self::write_is_over) and all is written, shut the writing side down;
+///    when [`is_finished`](Self::is_finished), drop the stream. Go on reading until then: a close
+///    frame may be lost where a stream is dropped with input unread.
+///
+/// Memory: some 250 bytes, and no buffer while no message or control frame is incomplete.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::{Connection, Event, Limits, ProtocolError, Role, Time};
+///
+/// let mut server = Connection::server(Time::ZERO, Arc::new(Limits::default()));
+/// let mut input = *b"\x81\x05hello"; // a client's frame without a mask
+/// let (_, event) = server.handle_input(Time::ZERO, &mut input);
+/// assert_eq!(event, Some(Event::Failed(ProtocolError::Masking { sender: Role::Client })));
+///
+/// let mut output = Vec::new();
+/// server.poll_transmit(&mut output);
+/// assert_eq!(output[..4], [0x88, 36, 0x03, 0xea]); // close frame, code 1002
+/// ```
+pub struct Connection {
+    endpoint: Endpoint,
+    limits: Arc<Limits>,
+    /// The first bytes of a header that is not complete: `0 <= header_length < 14`.
+    header: [u8; HEADER_BYTES_MAX],
+    header_length: u8,
+    frame: Option<FrameInProgress>,
+    joining: Option<Joining>,
+    /// The payload of the control frame in progress.
+    control: Vec<u8>,
+    keepalive: Keepalive,
+    /// `None`: the connection is OPEN. In a box, as most connections are.
+    closing: Option<Box<Closing>>,
+}
+
+/// Which side we are, and for a client, where masking keys come from.
+enum Endpoint {
+    Server,
+    Client(Box<dyn Random>),
+}
+
+/// A frame whose header was read, and whose payload was not, or not all.
+#[derive(Debug)]
+struct FrameInProgress {
+    opcode: Opcode,
+    mask: Option<Mask>,
+    /// Payload bytes that have not arrived.
+    remaining: u64,
+}
+
+/// What [`Connection::handle_input`] found.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A text message; borrowed from the input when it came in one frame and in one piece.
+    Text(Cow<'a, str>),
+    /// A binary message; borrowed from the input when it came in one frame and in one piece.
+    Binary(Cow<'a, [u8]>),
+    /// The peer's ping; a pong is ready to transmit.
+    Ping(&'a [u8]),
+    /// The peer's pong. `round_trip` is known when it answers our latest ping.
+    Pong {
+        /// From our ping to this pong.
+        round_trip: Option<Duration>,
+    },
+    /// The peer's close frame; the answer is ready to transmit, and nothing more will be read.
+    Close(&'a CloseFrame),
+    /// The peer broke a rule; a close frame is ready to transmit, and nothing more will be read.
+    Failed(ProtocolError),
+}
+
+/// What is sent as one message, in one frame.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// Text, which is copied.
+    Text(&'a str),
+    /// Bytes, which are copied.
+    Binary(&'a [u8]),
+    /// Text that a server's outbox may refer to.
+    SharedText(&'a Utf8Bytes),
+    /// Bytes that a server's outbox may refer to.
+    SharedBinary(&'a Bytes),
+    /// A message with its frame, which a server's outbox may refer to.
+    Prepared(&'a Prepared),
+}
+
+impl Payload<'_> {
+    fn parts(&self) -> (Kind, &[u8]) {
+        match self {
+            Self::Text(text) => (Kind::Text, text.as_bytes()),
+            Self::Binary(bytes) => (Kind::Binary, bytes),
+            Self::SharedText(text) => (Kind::Text, text.as_bytes()),
+            Self::SharedBinary(bytes) => (Kind::Binary, bytes),
+            Self::Prepared(prepared) => (prepared.kind(), prepared.payload()),
+        }
+    }
+}
+
+/// Where frames are put until they are written: bytes of its own, and bytes it refers to.
+///
+/// What is appended through either method keeps its order.
+pub trait Outbox {
+    /// The buffer at the outbox's end, to which frames are appended.
+    fn tail(&mut self) -> &mut Vec<u8>;
+
+    /// Appends bytes that need not be copied: whoever holds them will not change them.
+    fn put_shared(&mut self, bytes: &Bytes) {
+        self.tail().extend_from_slice(bytes);
+    }
+}
+
+impl Outbox for Vec<u8> {
+    fn tail(&mut self) -> &mut Vec<u8> {
+        self
+    }
+}
+
+impl Connection {
+    /// The accepting side of a connection whose opening handshake is complete.
+    pub fn server(now: Time, limits: Arc<Limits>) -> Self {
+        Self::new(now, limits, Endpoint::Server)
+    }
+
+    /// The opening side of a connection, with masking keys from the operating system.
+    pub fn client(now: Time, limits: Arc<Limits>) -> Self {
+        Self::client_with_random(now, limits, Box::new(SystemRandom))
+    }
+
+    /// The opening side, with masking keys from a generator of the caller's.
+    pub fn client_with_random(now: Time, limits: Arc<Limits>, random: Box<dyn Random>) -> Self {
+        Self::new(now, limits, Endpoint::Client(random))
+    }
+
+    fn new(now: Time, limits: Arc<Limits>, endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            header: [0; HEADER_BYTES_MAX],
+            header_length: 0,
+            frame: None,
+            joining: None,
+            control: Vec::new(),
+            keepalive: Keepalive::new(now, &limits),
+            closing: None,
+            limits,
+        }
+    }
+
+    /// Consumes a prefix of `input`, unmasking in place, and hands out what it found.
+    ///
+    /// Gives the number of bytes consumed and one event. Without an event all of `input` was
+    /// consumed: what is incomplete is kept here, never by the caller.
+    pub fn handle_input<'a>(
+        &'a mut self,
+        now: Time,
+        input: &'a mut [u8],
+    ) -> (usize, Option<Event<'a>>) {
+        let length = input.len();
+        let mut consumed = 0;
+        let result = loop {
+            if !self.reads() {
+                return (length, None);
+            }
+            match self.step(now, input, &mut consumed) {
+                Ok(Step::Again) => {}
+                Ok(Step::Starved) => return (length, None),
+                Ok(Step::Found(found)) => break Ok(found),
+                Err(error) => break Err(error),
+            }
+        };
+        let error = match result {
+            Ok(Found::Here(Kind::Text, range)) => match utf8::check(&input[range]) {
+                Ok(text) => return (consumed, Some(Event::Text(Cow::Borrowed(text)))),
+                Err(error) => error.into(),
+            },
+            Ok(found) => return (consumed, Some(self.event(found, input))),
+            Err(error) => error,
+        };
+        self.fail(now, error);
+        (length, Some(Event::Failed(error)))
+    }
+
+    /// Takes note that the peer's stream has ended.
+    pub fn handle_eof(&mut self, now: Time) {
+        match &mut self.closing {
+            Some(closing) => closing.handle_eof(),
+            None => self.end(Closing::lose(now)),
+        }
+    }
+
+    /// Does what is due: pings, fails what took too long, ends the closing handshake.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if let Some(closing) = &mut self.closing {
+            closing.handle_timeout(now);
+            return;
+        }
+        let result = match &self.joining {
+            Some(joining) if joining.deadline <= now => Err(ProtocolError::MessageTimeout {
+                after: self.limits.message_timeout,
+            }),
+            _ => {
+                // A pong can't stand amid a data frame, and that has a deadline of its own.
+                let answerable = self
+                    .frame
+                    .as_ref()
+                    .is_none_or(|frame| frame.opcode.is_control());
+                self.keepalive.handle_timeout(now, answerable, &self.limits)
+            }
+        };
+        if let Err(error) = result {
+            self.fail(now, error);
+        }
+    }
+
+    /// Appends a message to `out`, in one frame.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NotOpen`] once the closing handshake has begun; `out` is as it was then.
+    pub fn send(&mut self, message: Payload<'_>, out: &mut impl Outbox) -> Result<(), SendError> {
+        if self.closing.is_some() {
+            return Err(SendError::NotOpen {
+                state: self.state(),
+            });
+        }
+        match (&self.endpoint, message) {
+            (Endpoint::Server, Payload::Prepared(prepared)) => out.put_shared(prepared.frame()),
+            (Endpoint::Server, Payload::SharedText(text)) => {
+                put_shared_frame(Kind::Text, text.as_bytes(), out);
+            }
+            (Endpoint::Server, Payload::SharedBinary(bytes)) => {
+                put_shared_frame(Kind::Binary, bytes, out);
+            }
+            _ => {
+                let (kind, payload) = message.parts();
+                self.put_frame(kind.into(), payload, out.tail());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a ping, unless one is under way: then its pong answers for both.
+    ///
+    /// Without effect once the closing handshake has begun.
+    pub fn ping(&mut self, now: Time) {
+        if self.closing.is_none() {
+            self.keepalive.ping(now, &self.limits);
+        }
+    }
+
+    /// Begins the closing handshake; without effect if it has begun already.
+    ///
+    /// What the peer sends from here on is checked but not handed out, as in browsers; only its
+    /// close frame still counts. [`CloseCode::NO_STATUS`] and no reason sends an empty frame.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::InvalidCloseCode`] for a code that must not be sent,
+    /// [`SendError::CloseReasonTooLong`] for a reason of more than 123 bytes.
+    pub fn close(&mut self, now: Time, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        let frame = CloseFrame::checked(code, reason)?;
+        if self.closing.is_none() {
+            let deadline = now + self.limits.close_timeout;
+            self.closing = Some(Box::new(Closing::request(frame, deadline)));
+        }
+        Ok(())
+    }
+
+    /// Gives a ping's answer more time: the driver has not looked at all that the peer sent, or
+    /// the stream takes our bytes but slowly, so the pong could not be seen yet.
+    pub fn postpone_pong(&mut self, now: Time) {
+        self.keepalive.postpone_pong(now, &self.limits);
+    }
+
+    /// Appends the pong, the ping and the close frame that are due.
+    pub fn poll_transmit(&mut self, out: &mut impl Outbox) {
+        if let Some(pong) = self.keepalive.poll_pong() {
+            self.put_frame(Opcode::Pong, &pong, out.tail());
+        }
+        if let Some(ping) = self.keepalive.poll_ping() {
+            self.put_frame(Opcode::Ping, &ping, out.tail());
+        }
+        let close = self
+            .closing
+            .as_mut()
+            .and_then(|closing| closing.poll_transmit());
+        if let Some(payload) = close.map(CloseFrame::encode) {
+            self.put_frame(Opcode::Close, &payload, out.tail());
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if let Some(closing) = &self.closing {
+            return closing.poll_timeout();
+        }
+        let message = self.joining.as_ref().map(|joining| joining.deadline);
+        match (message, self.keepalive.poll_timeout()) {
+            (Some(message), Some(keepalive)) => Some(message.min(keepalive)),
+            (message, keepalive) => message.or(keepalive),
+        }
+    }
+
+    /// Which side of the connection this is.
+    pub fn role(&self) -> Role {
+        match self.endpoint {
+            Endpoint::Server => Role::Server,
+            Endpoint::Client(_) => Role::Client,
+        }
+    }
+
+    /// OPEN, CLOSING or CLOSED. The opening handshake is CONNECTING.
+    pub fn state(&self) -> State {
+        self.closing
+            .as_ref()
+            .map_or(State::Open, |closing| closing.state())
+    }
+
+    /// How the connection ended, as soon as that can't change any more. What is left to transmit
+    /// then is the close frame.
+    pub fn ended(&self) -> Option<&Ended> {
+        self.closing.as_ref().and_then(|closing| closing.ended())
+    }
+
+    /// Whether the writing side is to be shut down, once all that was put out is written.
+    pub fn write_is_over(&self) -> bool {
+        let role = self.role();
+        self.closing
+            .as_ref()
+            .is_some_and(|closing| closing.write_is_over(role))
+    }
+
+    /// Whether the stream is to be dropped, once all that was put out is written, or at once if
+    /// the deadline has passed.
+    pub fn is_finished(&self) -> bool {
+        self.closing
+            .as_ref()
+            .is_some_and(|closing| closing.is_finished())
+    }
+
+    /// The time between our last ping that was answered and its pong.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.keepalive.round_trip()
+    }
+
+    /// The bounds that this connection keeps.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn reads(&self) -> bool {
+        self.closing.as_ref().is_none_or(|closing| closing.reads())
+    }
+
+    /// Reads one header, or one piece of a payload.
+    fn step(
+        &mut self,
+        now: Time,
+        input: &mut [u8],
+        consumed: &mut usize,
+    ) -> Result<Step, ProtocolError> {
+        let rest = &mut input[*consumed..];
+        let Some(mut frame) = self.frame.take() else {
+            let Some((header, length)) = self.read_header(rest)? else {
+                return Ok(Step::Starved);
+            };
+            *consumed += length;
+            return self.begin_frame(now, &header, input, consumed);
+        };
+        let length = frame.remaining.min(rest.len() as u64) as usize;
+        let piece = &mut rest[..length];
+        if let Some(mask) = &mut frame.mask {
+            mask.apply(piece);
+        }
+        if frame.opcode.is_control() {
+            self.control.extend_from_slice(piece);
+        } else {
+            self.joining
+                .as_mut()
+                .expect("a data frame has a message")
+                .push(piece)?;
+        }
+        *consumed += length;
+        frame.remaining -= length as u64;
+        if frame.remaining > 0 {
+            self.frame = Some(frame);
+            return Ok(Step::Starved);
+        }
+        if frame.opcode.is_control() {
+            self.end_control(now, frame.opcode)
+        } else {
+            self.end_data()
+        }
+    }
+
+    /// The header that `input` begins or goes on with, and how many of its bytes that took.
+    fn read_header(&mut self, input: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
+        let sender = self.role().peer();
+        let held = usize::from(self.header_length);
+        if held == 0
+            && let Some(found) = Header::decode(input, sender)?
+        {
+            return Ok(Some(found));
+        }
+        let end = HEADER_BYTES_MAX.min(held + input.len());
+        self.header[held..end].copy_from_slice(&input[..end - held]);
+        let found = Header::decode(&self.header[..end], sender)?;
+        self.header_length = if found.is_some() { 0 } else { end as u8 };
+        Ok(found.map(|(header, length)| (header, length - held)))
+    }
+
+    fn begin_frame(
+        &mut self,
+        now: Time,
+        header: &Header,
+        input: &mut [u8],
+        consumed: &mut usize,
+    ) -> Result<Step, ProtocolError> {
+        let mut mask = header.mask.map(Mask::new);
+        if !header.opcode.is_control() {
+            message::check_frame(self.joining.as_ref(), header, &self.limits)?;
+            let rest = &mut input[*consumed..];
+            if self.joining.is_none() && header.fin && header.length <= rest.len() as u64 {
+                // The common case: a message in one frame, all of it here. It stays where it is.
+                let payload = &mut rest[..header.length as usize];
+                if let Some(mask) = &mut mask {
+                    mask.apply(payload);
+                }
+                let start = *consumed;
+                *consumed += payload.len();
+                let kind = if header.opcode == Opcode::Text {
+                    Kind::Text
+                } else {
+                    Kind::Binary
+                };
+                return Ok(self.deliver(Found::Here(kind, start..*consumed)));
+            }
+            if let Some(joining) = &mut self.joining {
+                joining.resume(header);
+            } else {
+                let deadline = now + self.limits.message_timeout;
+                self.joining = Some(Joining::begin(header, deadline));
+            }
+        }
+        self.frame = Some(FrameInProgress {
+            opcode: header.opcode,
+            mask,
+            remaining: header.length,
+        });
+        Ok(Step::Again)
+    }
+
+    fn end_data(&mut self) -> Result<Step, ProtocolError> {
+        match self.joining.take_if(|joining| joining.is_last_frame()) {
+            Some(joining) => Ok(self.deliver(Found::Joined(joining.finish()?))),
+            None => Ok(Step::Again),
+        }
+    }
+
+    /// Once we have sent a close frame, messages are checked but not handed out.
+    fn deliver(&self, message: Found) -> Step {
+        if self.closing.is_some() {
+            Step::Again
+        } else {
+            Step::Found(message)
+        }
+    }
+
+    fn end_control(&mut self, now: Time, opcode: Opcode) -> Result<Step, ProtocolError> {
+        let payload = std::mem::take(&mut self.control);
+        match opcode {
+            Opcode::Ping if self.closing.is_none() => {
+                self.keepalive.handle_ping(payload);
+                Ok(Step::Found(Found::Ping))
+            }
+            Opcode::Pong => {
+                let round_trip = self.keepalive.handle_pong(now, &payload, &self.limits);
+                Ok(Step::Found(Found::Pong(round_trip)))
+            }
+            Opcode::Close => {
+                let frame = CloseFrame::decode(&payload)?;
+                match &mut self.closing {
+                    Some(closing) => closing.handle_close_frame(frame),
+                    None => self.end(Closing::answer(frame, now + self.limits.close_timeout)),
+                }
+                Ok(Step::Found(Found::Close))
+            }
+            _ => Ok(Step::Again),
+        }
+    }
+
+    fn fail(&mut self, now: Time, error: ProtocolError) {
+        match &mut self.closing {
+            Some(closing) => closing.handle_violation(error),
+            None => self.end(Closing::fail(error, now + self.limits.close_timeout)),
+        }
+    }
+
+    /// Nothing will be read any more, so nothing incomplete is kept.
+    fn end(&mut self, closing: Closing) {
+        self.closing = Some(Box::new(closing));
+        self.frame = None;
+        self.joining = None;
+        self.control = Vec::new();
+    }
+
+    fn event<'a>(&'a self, found: Found, input: &'a [u8]) -> Event<'a> {
+        match found {
+            Found::Here(_, range) => Event::Binary(Cow::Borrowed(&input[range])),
+            Found::Joined(Joined::Text(text)) => Event::Text(Cow::Owned(text)),
+            Found::Joined(Joined::Binary(bytes)) => Event::Binary(Cow::Owned(bytes)),
+            Found::Ping => Event::Ping(self.keepalive.pong()),
+            Found::Pong(round_trip) => Event::Pong { round_trip },
+            Found::Close => {
+                let received = self.closing.as_ref().and_then(|closing| closing.received());
+                Event::Close(received.expect("a close frame was received"))
+            }
+        }
+    }
+
+    /// Appends a whole frame, masked if we are the client.
+    fn put_frame(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+        let mut header = Header {
+            fin: true,
+            opcode,
+            mask: None,
+            length: payload.len() as u64,
+        };
+        match &mut self.endpoint {
+            Endpoint::Server => {
+                header.encode(out);
+                out.extend_from_slice(payload);
+            }
+            Endpoint::Client(random) => {
+                let mut key = [0; 4];
+                random.fill(&mut key);
+                header.mask = Some(key);
+                header.encode(out);
+                let start = out.len();
+                out.extend_from_slice(payload);
+                Mask::new(key).apply(&mut out[start..]);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.role())
+            .field("state", &self.state())
+            .field("frame", &self.frame)
+            .field("ended", &self.ended())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Appends a server's frame, its payload by reference.
+fn put_shared_frame(kind: Kind, payload: &Bytes, out: &mut impl Outbox) {
+    let length = payload.len() as u64;
+    Header {
+        fin: true,
+        opcode: kind.into(),
+        mask: None,
+        length,
+    }
+    .encode(out.tail());
+    out.put_shared(payload);
+}
+
+/// How far one step of reading came.
+enum Step {
+    /// There may be more to read.
+    Again,
+    /// All of the input is consumed.
+    Starved,
+    Found(Found),
+}
+
+/// An [`Event`] that borrows nothing yet.
+enum Found {
+    /// A message in one frame, whose payload is this range of the input.
+    Here(Kind, Range<usize>),
+    Joined(Joined),
+    Ping,
+    Pong(Option<Duration>),
+    Close,
+}

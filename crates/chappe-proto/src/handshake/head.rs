@@ -1,0 +1,266 @@
+//! The head of an HTTP/1.1 message: start line and headers (RFC 9112), read strictly.
+//!
+//! In: bytes, however they arrive, each looked at once. Out: an [`http::Request`] or
+//! [`http::Response`], or the rule that was broken. Whatever two parsers could read in two ways
+//! is refused: bare LF, bare CR, folded lines, control bytes, white space around names. The
+//! bounds hold while the head arrives.
+
+use std::fmt;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+
+use super::quoted;
+use crate::limits::Limits;
+
+/// Collects a head up to the empty line that ends it.
+#[derive(Debug, Default)]
+pub(crate) struct HeadReader {
+    bytes: Vec<u8>,
+    /// Where the line in progress begins: `0 <= line_start <= bytes.len()`.
+    line_start: usize,
+    /// Lines that are complete, the start line among them.
+    lines: usize,
+}
+
+impl HeadReader {
+    /// Takes input up to the head's end.
+    ///
+    /// Gives how many bytes were taken when that end is among them; `None` when all were.
+    pub(crate) fn handle_input(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<usize>, HeadError> {
+        for (index, &byte) in input.iter().enumerate() {
+            self.push(byte, limits)?;
+            if byte == b'\n' && self.end_line(limits)? {
+                return Ok(Some(index + 1));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The head so far, as it was received.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// The request whose head is complete.
+    pub(crate) fn request(&self) -> Result<Request<()>, HeadError> {
+        let (start, headers) = self.split()?;
+        let mut words = start.split(|&byte| byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(HeadError::StartLine);
+        };
+        let mut request = Request::new(());
+        *request.version_mut() = parse_version(version)?;
+        *request.method_mut() = Method::from_bytes(method).map_err(|_| HeadError::StartLine)?;
+        // A path and nothing else: the absolute form is for proxies, and a fragment for no one.
+        if target.first() != Some(&b'/') || target.contains(&b'#') {
+            return Err(HeadError::Target);
+        }
+        *request.uri_mut() = Uri::try_from(target).map_err(|_| HeadError::Target)?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// The response whose head is complete.
+    pub(crate) fn response(&self) -> Result<Response<()>, HeadError> {
+        let (start, headers) = self.split()?;
+        let mut words = start.splitn(3, |&byte| byte == b' ');
+        let (Some(version), Some(status)) = (words.next(), words.next()) else {
+            return Err(HeadError::StartLine);
+        };
+        let mut response = Response::new(());
+        *response.version_mut() = parse_version(version)?;
+        *response.status_mut() =
+            StatusCode::from_bytes(status).map_err(|_| HeadError::StartLine)?;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    fn push(&mut self, byte: u8, limits: &Limits) -> Result<(), HeadError> {
+        if self.lines == 0 && self.bytes.len() >= limits.head_line_bytes_max {
+            return Err(HeadError::LineTooLong {
+                max: limits.head_line_bytes_max,
+            });
+        }
+        if self.bytes.len() >= limits.head_bytes_max {
+            return Err(HeadError::TooLong {
+                max: limits.head_bytes_max,
+            });
+        }
+        let after_cr = self.bytes.last() == Some(&b'\r');
+        match byte {
+            b'\n' if !after_cr => return Err(HeadError::BareLf),
+            b'\n' => {}
+            _ if after_cr => return Err(HeadError::BareCr),
+            b' ' | b'\t' if self.bytes.len() == self.line_start => {
+                return Err(HeadError::FoldedLine);
+            }
+            b'\t' | b'\r' => {}
+            0..0x20 | 0x7f => return Err(HeadError::ControlByte { byte }),
+            _ => {}
+        }
+        self.bytes.push(byte);
+        Ok(())
+    }
+
+    /// Ends the line in progress; tells whether it was the empty one that ends the head.
+    fn end_line(&mut self, limits: &Limits) -> Result<bool, HeadError> {
+        let empty = self.bytes.len() - self.line_start == 2;
+        if empty {
+            return if self.lines == 0 {
+                Err(HeadError::StartLine)
+            } else {
+                Ok(true)
+            };
+        }
+        self.lines += 1;
+        self.line_start = self.bytes.len();
+        if self.lines > limits.headers_max + 1 {
+            return Err(HeadError::TooManyHeaders {
+                max: limits.headers_max,
+            });
+        }
+        Ok(false)
+    }
+
+    fn split(&self) -> Result<(&[u8], HeaderMap), HeadError> {
+        // Every LF stands behind a CR, and no CR stands elsewhere.
+        let lines = self.bytes.split(|&byte| byte == b'\n');
+        let mut lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let start = lines.next().unwrap_or_default();
+        let mut headers = HeaderMap::new();
+        for line in lines.take_while(|line| !line.is_empty()) {
+            let (name, value) = parse_header(line)?;
+            let held = headers.len();
+            let full = |_| HeadError::TooManyHeaders { max: held };
+            headers.try_append(name, value).map_err(full)?;
+        }
+        Ok((start, headers))
+    }
+}
+
+fn parse_version(bytes: &[u8]) -> Result<Version, HeadError> {
+    match bytes {
+        b"HTTP/1.1" => Ok(Version::HTTP_11),
+        b"HTTP/1.0" => Ok(Version::HTTP_10),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Err(HeadError::HttpVersion)
+        }
+        _ => Err(HeadError::StartLine),
+    }
+}
+
+fn parse_header(line: &[u8]) -> Result<(HeaderName, HeaderValue), HeadError> {
+    let malformed = || HeadError::Header { line: quoted(line) };
+    let colon = line
+        .iter()
+        .position(|&byte| byte == b':')
+        .ok_or_else(malformed)?;
+    // A name with white space around it is no token, so it fails here (RFC 9112, 5.1).
+    let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| malformed())?;
+    let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).map_err(|_| malformed())?;
+    Ok((name, value))
+}
+
+/// What is wrong with a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// The start line is not `METHOD /target HTTP/1.1`, or `HTTP/1.1 STATUS reason`.
+    StartLine,
+    /// The request's target is not a path.
+    Target,
+    /// HTTP/1.1 is spoken here, and another version was asked for.
+    HttpVersion,
+    /// A line that is not `Name: value`.
+    Header {
+        /// The line, escaped and cut.
+        line: String,
+    },
+    /// LF without CR before it.
+    BareLf,
+    /// CR without LF behind it.
+    BareCr,
+    /// A line that begins with white space.
+    FoldedLine,
+    /// A byte below 32, or 127.
+    ControlByte {
+        /// The byte.
+        byte: u8,
+    },
+    /// The first line exceeds [`Limits::head_line_bytes_max`](crate::Limits).
+    LineTooLong {
+        /// The limit.
+        max: usize,
+    },
+    /// The head exceeds [`Limits::head_bytes_max`](crate::Limits).
+    TooLong {
+        /// The limit.
+        max: usize,
+    },
+    /// More headers than [`Limits::headers_max`](crate::Limits).
+    TooManyHeaders {
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl HeadError {
+    /// The status of the response that refuses such a request.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::LineTooLong { .. } => StatusCode::URI_TOO_LONG,
+            Self::TooLong { .. } | Self::TooManyHeaders { .. } => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// A short name that never changes, for counts and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::StartLine => "start_line",
+            Self::Target => "target",
+            Self::HttpVersion => "http_version",
+            Self::Header { .. } => "header",
+            Self::BareLf => "bare_lf",
+            Self::BareCr => "bare_cr",
+            Self::FoldedLine => "folded_line",
+            Self::ControlByte { .. } => "control_byte",
+            Self::LineTooLong { .. } => "line_too_long",
+            Self::TooLong { .. } => "head_too_long",
+            Self::TooManyHeaders { .. } => "too_many_headers",
+        }
+    }
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StartLine => f.write_str("first line is not HTTP"),
+            Self::Target => f.write_str("request target must be a path, such as /echo"),
+            Self::HttpVersion => f.write_str("HTTP version must be 1.1"),
+            Self::Header { line } => write!(f, "line {line} is not a header"),
+            Self::BareLf => f.write_str("LF without CR in the head"),
+            Self::BareCr => f.write_str("CR without LF in the head"),
+            Self::FoldedLine => f.write_str("line that begins with white space in the head"),
+            Self::ControlByte { byte: 0x16 } => {
+                f.write_str("control byte 0x16 in the head; is it TLS on a port for plain HTTP?")
+            }
+            Self::ControlByte { byte } => write!(f, "control byte {byte:#04x} in the head"),
+            Self::LineTooLong { max } => write!(f, "first line exceeds the limit of {max} bytes"),
+            Self::TooLong { max } => write!(f, "head exceeds the limit of {max} bytes"),
+            Self::TooManyHeaders { max } => write!(f, "head has more than {max} headers"),
+        }
+    }
+}
+
+impl std::error::Error for HeadError {}

@@ -1,0 +1,50 @@
+//! The opening handshake (RFC 6455, sections 1.3 and 4), for both sides.
+//!
+//! ```text
+//!   client.rs  ClientRequest ─► ClientHandshake ──── request head ───► ServerHandshake  server.rs
+//!                                     ▲                                     │ Request<()>
+//!                                     │                                     ▼
+//!                          Response or HandshakeError ◄── response ── Policy: Acceptance or Refusal
+//! ```
+//!
+//! Heads are read by one bounded, linear parser (`head.rs`), whichever side sent them. Whether to
+//! accept is decided on an [`http::Request`], so that it does not matter who parsed it.
+
+mod client;
+mod extensions;
+mod head;
+mod key;
+mod origin;
+mod server;
+
+pub use client::{ClientHandshake, ClientRequest, HandshakeError, RequestError};
+pub use head::HeadError;
+pub use origin::{Hosts, Origins};
+pub use server::{Acceptance, Policy, Refusal, ServerHandshake, is_upgrade};
+
+/// Whether a comma-separated header, over all of its lines, holds this token (RFC 9110, 5.6.1).
+pub(crate) fn has_token(headers: &http::HeaderMap, name: &http::HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|found| found.trim_matches([' ', '\t']).eq_ignore_ascii_case(token))
+}
+
+/// Whether this is a token: what header names, subprotocols and extensions are made of
+/// (RFC 9110, 5.6.2).
+pub(crate) fn is_token(text: &str) -> bool {
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// Text of the peer's for a log or a refusal: escaped, so that it can't forge a line or move a
+/// terminal's cursor, and cut to a length that can be read.
+pub(crate) fn quoted(text: &[u8]) -> String {
+    const BYTES_MAX: usize = 128;
+    let cut = &text[..text.len().min(BYTES_MAX)];
+    let mark = if cut.len() < text.len() { "…" } else { "" };
+    format!("\"{}{mark}\"", cut.escape_ascii())
+}

@@ -1,0 +1,134 @@
+//! Which pages and which names may reach a server (RFC 6455, section 10.2; RFC 6454).
+//!
+//! Browsers send `Origin` with every handshake, and cookies too, whatever page asks: without this
+//! check any page could use a visitor's login. `Host` guards what listens on loopback: a name of
+//! an attacker's that resolves to 127.0.0.1 has the same origin as its own page.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Which origins may connect. A handshake without `Origin` is not a browser's, and may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origins {
+    /// Pages that came from the host and port that they connect to.
+    #[default]
+    Same,
+    /// These origins, such as `https://example.com`, and those of [`Origins::Same`].
+    Listed(Vec<String>),
+    /// Any: only for what is public to everyone, cookies or not.
+    Any,
+}
+
+impl Origins {
+    /// Whether a page with this origin may connect to this host.
+    pub(crate) fn allow(&self, origin: &str, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Same => is_same_origin(origin, host),
+            Self::Listed(listed) => {
+                listed
+                    .iter()
+                    .any(|listed| listed.eq_ignore_ascii_case(origin))
+                    || is_same_origin(origin, host)
+            }
+        }
+    }
+}
+
+/// Which names a client may have reached the server by (the `Host` header).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hosts {
+    /// Any name.
+    #[default]
+    Any,
+    /// `localhost` and loopback addresses, with any port.
+    Loopback,
+    /// These names, such as `example.com`, and those of [`Hosts::Loopback`], with any port.
+    Listed(Vec<String>),
+}
+
+impl Hosts {
+    pub(crate) fn allow(&self, host: &Host<'_>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Loopback => host.is_loopback(),
+            Self::Listed(listed) => {
+                listed
+                    .iter()
+                    .any(|listed| listed.eq_ignore_ascii_case(host.name))
+                    || host.is_loopback()
+            }
+        }
+    }
+}
+
+/// A `Host` header, or the part of an origin behind the scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Host<'a> {
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    pub(crate) name: &'a str,
+    pub(crate) port: Option<u16>,
+}
+
+impl<'a> Host<'a> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let name_end = match text.strip_prefix('[') {
+            Some(rest) => rest.find(']')? + 2,
+            None => text.find(':').unwrap_or(text.len()),
+        };
+        let (name, port) = text.split_at(name_end);
+        let port = match port.strip_prefix(':') {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
+            None if port.is_empty() => None,
+            _ => return None,
+        };
+        is_host_name(name).then_some(Self { name, port })
+    }
+
+    fn is_loopback(&self) -> bool {
+        let ipv6 = self
+            .name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'));
+        self.name.eq_ignore_ascii_case("localhost")
+            || self
+                .name
+                .parse()
+                .is_ok_and(|address: Ipv4Addr| address.is_loopback())
+            || ipv6.is_some_and(|name| name.parse() == Ok(Ipv6Addr::LOCALHOST))
+    }
+}
+
+fn is_host_name(name: &str) -> bool {
+    if let Some(ipv6) = name.strip_prefix('[') {
+        return ipv6
+            .strip_suffix(']')
+            .is_some_and(|ipv6| ipv6.parse::<Ipv6Addr>().is_ok());
+    }
+    // Narrower than RFC 3986: no host in the DNS has sub-delimiters or escapes in it.
+    let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_host_byte)
+}
+
+/// Whether the origin's host and port are those of the `Host` header.
+///
+/// A port that `Host` leaves out is the default of the origin's scheme: behind a proxy that ends
+/// TLS the server can't know which scheme the page came by.
+fn is_same_origin(origin: &str, host: &str) -> bool {
+    let Some((scheme, origin)) = origin.split_once("://") else {
+        return false;
+    };
+    let default_port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return false,
+    };
+    let (Some(origin), Some(host)) = (Host::parse(origin), Host::parse(host)) else {
+        return false;
+    };
+    origin.name.eq_ignore_ascii_case(host.name)
+        && origin.port.unwrap_or(default_port) == host.port.unwrap_or(default_port)
+}

@@ -1,0 +1,427 @@
+//! The server's side of the opening handshake (RFC 6455, section 4.2).
+//!
+//! In: the bytes of a request's head, the time, a [`Policy`]. Out: an [`Acceptance`] or a
+//! [`Refusal`], each with the response to send. Every refusal closes the connection: what follows
+//! a refused request could be anything.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{
+    self, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Method, Request, StatusCode, Version};
+
+use super::head::{HeadError, HeadReader};
+use super::origin::{Host, Hosts, Origins};
+use super::{extensions, has_token, is_token, key, quoted};
+use crate::closing::State;
+use crate::limits::Limits;
+use crate::time::Time;
+
+/// Reads the request that opens a connection.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::handshake::{Policy, ServerHandshake};
+/// use chappe_proto::{Limits, Time};
+///
+/// let mut handshake = ServerHandshake::new(Time::ZERO, Arc::new(Limits::default()));
+/// let head = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
+///     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+///     Sec-WebSocket-Version: 13\r\n\r\n";
+/// let (consumed, request) = handshake.handle_input(head);
+/// assert_eq!(consumed, head.len());
+/// let acceptance = Policy::default().accept(&request.unwrap()?)?;
+/// assert!(acceptance.response().starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+/// # Ok::<(), chappe_proto::handshake::Refusal>(())
+/// ```
+#[derive(Debug)]
+pub struct ServerHandshake {
+    reader: HeadReader,
+    limits: Arc<Limits>,
+    deadline: Time,
+}
+
+impl ServerHandshake {
+    /// Begins with a new stream; the time allowed is [`Limits::handshake_timeout`].
+    pub fn new(now: Time, limits: Arc<Limits>) -> Self {
+        let deadline = now + limits.handshake_timeout;
+        Self {
+            reader: HeadReader::default(),
+            limits,
+            deadline,
+        }
+    }
+
+    /// Consumes a prefix of `input`: all of it, or up to the head's end.
+    ///
+    /// Gives the number of bytes consumed and, at the head's end, the request. What follows the
+    /// head is left to whoever answers.
+    pub fn handle_input(&mut self, input: &[u8]) -> (usize, Option<Result<Request<()>, Refusal>>) {
+        match self.reader.handle_input(input, &self.limits) {
+            Ok(None) => (input.len(), None),
+            Ok(Some(consumed)) => (consumed, Some(self.reader.request().map_err(Refusal::Head))),
+            Err(error) => (input.len(), Some(Err(Refusal::Head(error)))),
+        }
+    }
+
+    /// Refuses a head that is not complete by the deadline.
+    pub fn handle_timeout(&mut self, now: Time) -> Option<Refusal> {
+        let after = self.limits.handshake_timeout;
+        (self.deadline <= now).then_some(Refusal::Timeout { after })
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Time {
+        self.deadline
+    }
+
+    /// CONNECTING, until a [`Connection`](crate::Connection) takes over.
+    pub fn state(&self) -> State {
+        State::Connecting
+    }
+
+    /// The head as it was received, for an HTTP stack that is to answer.
+    pub fn into_head(self) -> Vec<u8> {
+        self.reader.into_bytes()
+    }
+}
+
+/// Whether a request asks for a WebSocket: its `Upgrade` header names `websocket`.
+///
+/// Anything else is plain HTTP, and for an HTTP stack to answer.
+pub fn is_upgrade(request: &Request<()>) -> bool {
+    has_token(request.headers(), &UPGRADE, "websocket")
+}
+
+/// Which handshakes a server accepts, beyond what the RFC demands.
+///
+/// ```
+/// use chappe_proto::handshake::{Origins, Policy};
+///
+/// let mut policy = Policy::default();
+/// policy.subprotocols = vec!["chat".to_owned()];
+/// policy.origins = Origins::Listed(vec!["https://example.com".to_owned()]);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Policy {
+    /// Subprotocols that the server speaks, the preferred one first. Default: none.
+    pub subprotocols: Vec<String>,
+    /// Pages that may connect. Default: those of the same origin.
+    pub origins: Origins,
+    /// Names that the server may be reached by. Default: any.
+    pub hosts: Hosts,
+}
+
+impl Policy {
+    /// Checks a request that [`is_upgrade`] (section 4.2.1).
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the request breaks.
+    pub fn accept(&self, request: &Request<()>) -> Result<Acceptance, Refusal> {
+        if !is_upgrade(request) {
+            return Err(Refusal::NotUpgrade);
+        }
+        if request.version() != Version::HTTP_11 {
+            return Err(Refusal::Head(HeadError::HttpVersion));
+        }
+        if request.method() != Method::GET {
+            return Err(Refusal::Method);
+        }
+        let headers = request.headers();
+        if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+            return Err(Refusal::Body);
+        }
+        if !has_token(headers, &header::CONNECTION, "upgrade") {
+            return Err(Refusal::Missing {
+                header: "Connection: Upgrade",
+            });
+        }
+        let host = self.check_host(request)?;
+        match single(request, &SEC_WEBSOCKET_VERSION, "Sec-WebSocket-Version")? {
+            Some(version) if version == "13" => {}
+            _ => return Err(Refusal::Version),
+        }
+        let Some(key) = single(request, &SEC_WEBSOCKET_KEY, "Sec-WebSocket-Key")? else {
+            return Err(Refusal::Missing {
+                header: "Sec-WebSocket-Key",
+            });
+        };
+        if !key::is_valid(key.as_bytes()) {
+            return Err(Refusal::Malformed {
+                header: "Sec-WebSocket-Key",
+            });
+        }
+        self.check_origin(request, host)?;
+        let extensions = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
+        extensions::parse(extensions.map(HeaderValue::as_bytes)).map_err(|_| {
+            Refusal::Malformed {
+                header: "Sec-WebSocket-Extensions",
+            }
+        })?;
+        let subprotocol = self.choose_subprotocol(request)?;
+        Ok(Acceptance {
+            accept: key::accept(key.as_bytes()),
+            subprotocol,
+        })
+    }
+
+    /// Checks the `Host` header alone, as plain HTTP requests need it too.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing, repeated, malformed, or not among [`Policy::hosts`].
+    pub fn check_host<'a>(&self, request: &'a Request<()>) -> Result<&'a str, Refusal> {
+        let Some(value) = single(request, &HOST, "Host")? else {
+            return Err(Refusal::Missing { header: "Host" });
+        };
+        let text = value
+            .to_str()
+            .map_err(|_| Refusal::Malformed { header: "Host" })?;
+        let host = Host::parse(text).ok_or(Refusal::Malformed { header: "Host" })?;
+        if !self.hosts.allow(&host) {
+            return Err(Refusal::Host {
+                host: quoted(value.as_bytes()),
+            });
+        }
+        Ok(text)
+    }
+
+    fn check_origin(&self, request: &Request<()>, host: &str) -> Result<(), Refusal> {
+        let Some(value) = single(request, &ORIGIN, "Origin")? else {
+            return Ok(());
+        };
+        match value.to_str() {
+            Ok(origin) if self.origins.allow(origin, host) => Ok(()),
+            _ => Err(Refusal::Origin {
+                origin: quoted(value.as_bytes()),
+            }),
+        }
+    }
+
+    /// The first of ours that the client offers; none is legal too (section 4.2.2).
+    fn choose_subprotocol(&self, request: &Request<()>) -> Result<Option<String>, Refusal> {
+        let malformed = Refusal::Malformed {
+            header: "Sec-WebSocket-Protocol",
+        };
+        let mut offered: Vec<&str> = Vec::new();
+        for value in request.headers().get_all(SEC_WEBSOCKET_PROTOCOL) {
+            let Ok(value) = value.to_str() else {
+                return Err(malformed);
+            };
+            for name in value.split(',').map(|name| name.trim_matches([' ', '\t'])) {
+                // Section 4.1: the elements MUST be tokens, and MUST all be unique.
+                let repeated = offered.contains(&name);
+                if !is_token(name) || repeated || offered.len() == SUBPROTOCOLS_MAX {
+                    return Err(malformed);
+                }
+                offered.push(name);
+            }
+        }
+        Ok(self
+            .subprotocols
+            .iter()
+            .find(|name| offered.contains(&name.as_str()))
+            .cloned())
+    }
+}
+
+/// The header's value, if there is one; two are refused, as they could be read in two ways.
+fn single<'a>(
+    request: &'a Request<()>,
+    name: &HeaderName,
+    header: &'static str,
+) -> Result<Option<&'a HeaderValue>, Refusal> {
+    let mut values = request.headers().get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        Err(Refusal::Repeated { header })
+    } else {
+        Ok(value)
+    }
+}
+
+/// A handshake that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    accept: String,
+    subprotocol: Option<String>,
+}
+
+impl Acceptance {
+    /// The response's head (section 4.2.2). WebSocket frames follow it.
+    pub fn response(&self) -> Vec<u8> {
+        let mut response = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n",
+            self.accept
+        );
+        if let Some(subprotocol) = &self.subprotocol {
+            response.push_str("Sec-WebSocket-Protocol: ");
+            response.push_str(subprotocol);
+            response.push_str("\r\n");
+        }
+        response.push_str("\r\n");
+        response.into_bytes()
+    }
+
+    /// The subprotocol agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+}
+
+/// Why a handshake was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The head is not HTTP/1.1, or exceeds a limit: 400, 414, 431 or 505.
+    Head(HeadError),
+    /// The head was not complete in time: 408.
+    Timeout {
+        /// The limit.
+        after: Duration,
+    },
+    /// Not a WebSocket handshake, where nothing else is spoken: 426.
+    NotUpgrade,
+    /// Another method than GET: 405.
+    Method,
+    /// A body: 400.
+    Body,
+    /// Bytes behind the head, before it was answered (section 4.1 forbids them): 400.
+    EarlyData,
+    /// A header that must be there: 400.
+    Missing {
+        /// Its name.
+        header: &'static str,
+    },
+    /// A header that must be there but once: 400.
+    Repeated {
+        /// Its name.
+        header: &'static str,
+    },
+    /// A header that is not what it must be: 400.
+    Malformed {
+        /// Its name.
+        header: &'static str,
+    },
+    /// Another version than 13: 426, with the version that is spoken.
+    Version,
+    /// A `Host` that is not among [`Policy::hosts`]: 403.
+    Host {
+        /// The header, quoted and escaped.
+        host: String,
+    },
+    /// An `Origin` that is not among [`Policy::origins`]: 403.
+    Origin {
+        /// The header, quoted and escaped.
+        origin: String,
+    },
+    /// More connections than the server takes, in all or from one address: 503.
+    Full,
+    /// What the application decided.
+    Application {
+        /// The response's status, 400 to 599.
+        status: StatusCode,
+        /// The response's body, for people.
+        text: String,
+    },
+}
+
+impl Refusal {
+    /// The status of the response.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Head(error) => error.status(),
+            Self::Timeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::NotUpgrade | Self::Version => StatusCode::UPGRADE_REQUIRED,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Host { .. } | Self::Origin { .. } => StatusCode::FORBIDDEN,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Application { status, .. } => *status,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// A short name that never changes, for counts and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Head(error) => error.name(),
+            Self::Timeout { .. } => "handshake_timeout",
+            Self::NotUpgrade => "not_upgrade",
+            Self::Method => "method",
+            Self::Body => "body",
+            Self::EarlyData => "early_data",
+            Self::Missing { .. } => "missing_header",
+            Self::Repeated { .. } => "repeated_header",
+            Self::Malformed { .. } => "malformed_header",
+            Self::Version => "version",
+            Self::Host { .. } => "host",
+            Self::Origin { .. } => "origin",
+            Self::Full => "full",
+            Self::Application { .. } => "application",
+        }
+    }
+
+    /// The whole response: it says why, and that the connection closes.
+    pub fn response(&self) -> Vec<u8> {
+        let status = self.status();
+        let body = format!("{self}\n");
+        let connection = match self {
+            // RFC 9110, 15.5.22 and 7.8: a 426 MUST say which protocol is required.
+            Self::NotUpgrade | Self::Version => {
+                "close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
+            }
+            Self::Method => "close\r\nAllow: GET",
+            _ => "close",
+        };
+        format!(
+            "HTTP/1.1 {} {}\r\nConnection: {connection}\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or("Refused"),
+            body.len(),
+        )
+        .into_bytes()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head(error) => fmt::Display::fmt(error, f),
+            Self::Timeout { after } => {
+                write!(
+                    f,
+                    "request was not complete within {} s",
+                    after.as_secs_f64()
+                )
+            }
+            Self::NotUpgrade => {
+                f.write_str("this address speaks WebSocket, and the request does not ask for it")
+            }
+            Self::Method => f.write_str("a WebSocket handshake must use GET"),
+            Self::Body => f.write_str("a WebSocket handshake must not have a body"),
+            Self::EarlyData => f.write_str("data was sent before the handshake was answered"),
+            Self::Missing { header } => write!(f, "header {header} is missing"),
+            Self::Repeated { header } => write!(f, "header {header} must stand once"),
+            Self::Malformed { header } => write!(f, "header {header} is malformed"),
+            Self::Version => f.write_str("Sec-WebSocket-Version must be 13"),
+            Self::Host { host } => write!(f, "host {host} is not a name of this server"),
+            Self::Origin { origin } => write!(f, "origin {origin} may not connect here"),
+            Self::Full => f.write_str("too many connections; try again later"),
+            Self::Application { text, .. } => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Subprotocols that a client may offer.
+const SUBPROTOCOLS_MAX: usize = 64;

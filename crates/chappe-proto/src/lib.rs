@@ -1,0 +1,59 @@
+//! The WebSocket protocol (RFC 6455) as a state machine.
+//!
+//! In: the bytes that a peer sent, the time, what the application wants sent. Out: events, bytes
+//! to write, and the time by which to come back. Nothing here does I/O, reads a clock or awaits;
+//! a *driver* does that, and decides nothing. So every rule of the RFC is a row in a table test,
+//! and one machine serves an asynchronous library, a server's own event loop and a blocking
+//! program alike.
+//!
+//! An endpoint goes through two machines:
+//!
+//! 1. [`handshake`]: heads parsed from bytes, checked, accepted or refused (section 4).
+//! 2. [`Connection`]: frames, messages, keepalive and the closing handshake (sections 5 to 7).
+//!
+//! ```
+//! use std::borrow::Cow;
+//! use std::sync::Arc;
+//! use chappe_proto::{Connection, Event, Limits, Payload, Time};
+//!
+//! let limits = Arc::new(Limits::default());
+//! let mut client = Connection::client(Time::ZERO, limits.clone());
+//! let mut server = Connection::server(Time::ZERO, limits);
+//!
+//! let mut wire = Vec::new();
+//! client.send(Payload::Text("hello"), &mut wire)?;
+//! let (consumed, event) = server.handle_input(Time::ZERO, &mut wire);
+//! assert_eq!(consumed, 11); // 2 bytes of header, 4 of masking key, 5 of payload
+//! assert_eq!(event, Some(Event::Text(Cow::Borrowed("hello"))));
+//! # Ok::<(), chappe_proto::SendError>(())
+//! ```
+
+pub mod handshake;
+
+mod close_code;
+mod closing;
+mod connection;
+mod error;
+mod frame;
+mod keepalive;
+mod limits;
+mod mask;
+mod message;
+mod prepared;
+mod random;
+mod time;
+mod utf8;
+
+pub use close_code::CloseCode;
+pub use closing::{Cause, CloseFrame, Ended, Side, State};
+pub use connection::{Connection, Event, Outbox, Payload};
+pub use error::{ProtocolError, SendError};
+pub use frame::{Kind, Role};
+pub use limits::Limits;
+pub use prepared::Prepared;
+pub use random::{Random, SystemRandom};
+pub use time::Time;
+pub use utf8::Utf8Bytes;
+
+#[cfg(test)]
+mod tests;

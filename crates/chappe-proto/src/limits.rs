@@ -1,0 +1,57 @@
+//! Every bound that a peer can meet, in one place, with defaults that are safe.
+
+use std::time::Duration;
+
+/// Bounds on what a peer may send and on how long it may take.
+///
+/// ```
+/// use chappe_proto::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.message_bytes_max = 64 * 1024;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a handshake's head, from its first byte to the empty line. Default: 16,384.
+    pub head_bytes_max: usize,
+    /// Bytes of the head's first line. Default: 8,192.
+    pub head_line_bytes_max: usize,
+    /// Header lines in a head. Default: 100.
+    pub headers_max: usize,
+    /// From the connection's begin to the end of the opening handshake. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// Payload bytes of a message, over all of its frames. Default: 1 MiB.
+    pub message_bytes_max: usize,
+    /// Payload bytes of one data frame. Default: no bound beside the message's.
+    pub frame_bytes_max: usize,
+    /// Frames of one message, empty ones included. Default: 4,096.
+    pub fragments_max: u32,
+    /// From a message's first byte to its last. Default: 60 s.
+    pub message_timeout: Duration,
+    /// From the opening handshake to the first ping, and from each ping to the next; `None`: no
+    /// pings of our own. Default: 20 s.
+    pub ping_interval: Option<Duration>,
+    /// From a ping to its pong. Default: 20 s.
+    pub pong_timeout: Duration,
+    /// The whole closing handshake, until the peer has closed the stream. Default: 5 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 16 * 1024,
+            head_line_bytes_max: 8 * 1024,
+            headers_max: 100,
+            handshake_timeout: Duration::from_secs(10),
+            message_bytes_max: 1024 * 1024,
+            frame_bytes_max: usize::MAX,
+            fragments_max: 4096,
+            message_timeout: Duration::from_secs(60),
+            ping_interval: Some(Duration::from_secs(20)),
+            pong_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}

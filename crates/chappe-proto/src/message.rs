@@ -1,0 +1,146 @@
+//! Joins fragments into messages (RFC 6455, section 5.4).
+//!
+//! In: the headers of data frames, and their payloads, unmasked, in pieces of any size. Out:
+//! whole messages, text checked, within [`Limits`]. Control frames never come here, and nothing
+//! here knows which side of the connection we are.
+//!
+//! Memory grows with the bytes that arrived, never with the length that was declared: a message
+//! in progress holds at most twice what the peer has sent of it.
+
+use crate::error::ProtocolError;
+use crate::frame::{Header, Opcode};
+use crate::limits::Limits;
+use crate::time::Time;
+use crate::utf8::{InvalidUtf8, TextBuffer};
+
+/// The message in progress, from its first frame's header to its last byte.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    buffer: Buffer,
+    /// Payload bytes declared by the frames so far: `held <= declared <= message_bytes_max`.
+    declared: u64,
+    fragments: u32,
+    /// Whether the frame that was begun last is the message's last.
+    fin: bool,
+    /// When the message has to be complete.
+    pub(crate) deadline: Time,
+}
+
+#[derive(Debug)]
+enum Buffer {
+    Text(TextBuffer),
+    Binary(Vec<u8>),
+}
+
+/// Whether a data frame with this header may come now, within the limits.
+pub(crate) fn check_frame(
+    joining: Option<&Joining>,
+    header: &Header,
+    limits: &Limits,
+) -> Result<(), ProtocolError> {
+    match (header.opcode, joining) {
+        (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+        (Opcode::Text | Opcode::Binary, Some(_)) => {
+            return Err(ProtocolError::ExpectedContinuation);
+        }
+        _ => {}
+    }
+    if header.length > limits.frame_bytes_max as u64 {
+        let max = limits.frame_bytes_max;
+        return Err(ProtocolError::FrameTooBig {
+            length: header.length,
+            max,
+        });
+    }
+    // Both are below 2^63, so the sum does not overflow.
+    let length = joining.map_or(0, |joining| joining.declared) + header.length;
+    if length > limits.message_bytes_max as u64 {
+        return Err(ProtocolError::MessageTooBig {
+            length,
+            max: limits.message_bytes_max,
+        });
+    }
+    if joining.map_or(0, |joining| joining.fragments) >= limits.fragments_max {
+        return Err(ProtocolError::TooManyFragments {
+            max: limits.fragments_max,
+        });
+    }
+    Ok(())
+}
+
+impl Joining {
+    /// Begins a message with the header of its first frame, which [`check_frame`] let pass.
+    pub(crate) fn begin(header: &Header, deadline: Time) -> Self {
+        let buffer = match header.opcode {
+            Opcode::Text => Buffer::Text(TextBuffer::default()),
+            _ => Buffer::Binary(Vec::new()),
+        };
+        Self {
+            buffer,
+            declared: header.length,
+            fragments: 1,
+            fin: header.fin,
+            deadline,
+        }
+    }
+
+    /// Goes on with a continuation frame's header, which [`check_frame`] let pass.
+    pub(crate) fn resume(&mut self, header: &Header) {
+        self.declared += header.length;
+        self.fragments += 1;
+        self.fin = header.fin;
+    }
+
+    /// Appends a piece of the current frame's payload, unmasked.
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
+        match &mut self.buffer {
+            Buffer::Text(text) => {
+                let additional = room(text.bytes(), piece.len(), self.declared);
+                text.push(piece, additional)?;
+            }
+            Buffer::Binary(bytes) => {
+                bytes.reserve_exact(room(bytes, piece.len(), self.declared));
+                bytes.extend_from_slice(piece);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the frame in progress is the message's last one.
+    pub(crate) fn is_last_frame(&self) -> bool {
+        self.fin
+    }
+
+    /// Gives the message out, after the last byte of its last frame.
+    pub(crate) fn finish(self) -> Result<Joined, ProtocolError> {
+        match self.buffer {
+            Buffer::Text(text) => Ok(Joined::Text(text.finish()?)),
+            Buffer::Binary(bytes) => Ok(Joined::Binary(bytes)),
+        }
+    }
+}
+
+/// A message that came in pieces, whole.
+#[derive(Debug)]
+pub(crate) enum Joined {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl From<InvalidUtf8> for ProtocolError {
+    fn from(InvalidUtf8: InvalidUtf8) -> Self {
+        Self::InvalidUtf8
+    }
+}
+
+/// How many bytes to make room for, so that `piece` fits: what was declared, but no more than
+/// doubles what is held. So the cost of growing is linear, and no memory is taken on credit.
+fn room(held: &Vec<u8>, piece: usize, declared: u64) -> usize {
+    if held.capacity() - held.len() >= piece {
+        return 0;
+    }
+    let missing = usize::try_from(declared)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(held.len());
+    missing.min(held.len() + piece).max(piece)
+}

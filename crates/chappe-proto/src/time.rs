@@ -1,0 +1,55 @@
+//! Time as the protocol knows it: nanoseconds since an epoch that the driver picks.
+//!
+//! The machine never reads a clock; whoever calls it says what time it is.
+
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A point in monotonic time: nanoseconds from an epoch that the driver picks.
+///
+/// All times given to one machine must share one epoch and must not go backwards.
+///
+/// ```
+/// use std::time::Duration;
+/// use chappe_proto::Time;
+///
+/// let later = Time::ZERO + Duration::from_secs(2);
+/// assert_eq!(later - Time::ZERO, Duration::from_secs(2));
+/// assert_eq!(Time::ZERO - later, Duration::ZERO); // a difference is never negative
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(u64);
+
+impl Time {
+    /// The epoch itself.
+    pub const ZERO: Self = Self(0);
+
+    /// The point that lies this many nanoseconds after the epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    /// Saturates some 584 years after the epoch.
+    fn add(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+impl Sub for Time {
+    type Output = Duration;
+
+    /// Zero where `earlier` is in fact later.
+    fn sub(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
