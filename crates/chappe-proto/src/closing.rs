@@ -324,7 +324,7 @@ impl Closing {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        (!self.eof && !self.expired).then_some(self.deadline)
+        (!self.expired).then_some(self.deadline)
     }
 
     pub(crate) fn state(&self) -> State {

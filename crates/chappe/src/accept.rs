@@ -1,0 +1,339 @@
+//! Accepting a connection on a stream: the handshake, then the driver.
+//!
+//! In: any stream. Out: a connection, a plain HTTP request handed back whole, or a refusal that
+//! the client was told of.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use chappe_proto::handshake::{Hosts, Origins, Policy, Refusal, ServerHandshake, is_upgrade};
+use chappe_proto::{Connection, Limits, Time};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout};
+
+use crate::buffer;
+use crate::driver::{Driver, drive};
+use crate::error::AcceptError;
+use crate::rewind::Rewind;
+use crate::shared::Shared;
+use crate::socket::WebSocket;
+
+/// A handshake's request: path, query and headers.
+pub type Request = http::Request<()>;
+
+/// Bytes that may wait to be written before `send` waits, unless told otherwise.
+pub(crate) const OUTBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// Accepts a connection on any stream, with [`Acceptor`]'s defaults. Call it within a tokio
+/// runtime: the connection gets a task of its own.
+///
+/// # Errors
+///
+/// See [`Acceptor::accept`].
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = tokio::net::UnixListener::bind("/tmp/echo.socket")?;
+/// let (stream, _) = listener.accept().await?;
+/// let mut ws = chappe::accept(stream).await?;
+/// ws.send("welcome").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn accept<S>(stream: S) -> Result<WebSocket, AcceptError<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    Acceptor::new().accept(stream).await
+}
+
+type Check = Arc<dyn Fn(&Request) -> Result<(), Refusal> + Send + Sync>;
+
+/// Accepts connections, with more than the defaults. Cheap to clone.
+///
+/// ```
+/// use chappe::{Acceptor, Origins};
+///
+/// let acceptor = Acceptor::new()
+///     .subprotocol("chat")
+///     .origins(Origins::Listed(vec!["https://example.com".to_owned()]));
+/// ```
+#[derive(Clone)]
+pub struct Acceptor {
+    limits: Arc<Limits>,
+    policy: Arc<Policy>,
+    outbox_bytes_max: usize,
+    check: Option<Check>,
+}
+
+impl Acceptor {
+    /// An acceptor with the default limits, for pages of the same origin.
+    pub fn new() -> Self {
+        Self {
+            limits: Arc::default(),
+            policy: Arc::default(),
+            outbox_bytes_max: OUTBOX_BYTES_MAX,
+            check: None,
+        }
+    }
+
+    /// Bounds on what peers may send and on how long they may take.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Arc::new(limits);
+        self
+    }
+
+    /// Bytes that may wait to be written before `send` waits. Default: 65,536.
+    #[must_use]
+    pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
+        self.outbox_bytes_max = bytes;
+        self
+    }
+
+    /// Adds a subprotocol that is spoken, after those that are preferred to it.
+    #[must_use]
+    pub fn subprotocol(mut self, name: &str) -> Self {
+        Arc::make_mut(&mut self.policy)
+            .subprotocols
+            .push(name.to_owned());
+        self
+    }
+
+    /// Which pages may connect. Default: those of the same origin.
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        Arc::make_mut(&mut self.policy).origins = origins;
+        self
+    }
+
+    /// Which names the server may be reached by. Default: any.
+    #[must_use]
+    pub fn hosts(mut self, hosts: Hosts) -> Self {
+        Arc::make_mut(&mut self.policy).hosts = hosts;
+        self
+    }
+
+    /// Lets the application refuse handshakes, after all else was found in order.
+    ///
+    /// ```
+    /// use chappe::{Acceptor, Refusal};
+    ///
+    /// let acceptor = Acceptor::new().check(|request| match request.uri().path() {
+    ///     "/echo" => Ok(()),
+    ///     path => Err(Refusal::Application {
+    ///         status: http::StatusCode::NOT_FOUND,
+    ///         text: format!("there is no WebSocket at {path}"),
+    ///     }),
+    /// });
+    /// ```
+    #[must_use]
+    pub fn check(
+        mut self,
+        check: impl Fn(&Request) -> Result<(), Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        self.check = Some(Arc::new(check));
+        self
+    }
+
+    /// Accepts a connection on any stream. Call it within a tokio runtime: the connection gets a
+    /// task of its own, which answers pings and keeps deadlines whatever the caller does.
+    ///
+    /// # Errors
+    ///
+    /// - [`AcceptError::Http`] for a request that is no WebSocket handshake, handed back whole.
+    /// - [`AcceptError::Refused`] when a rule of RFC 6455, section 4.2.1, a limit, the origin or
+    ///   the host was not kept; the client was told with the right status.
+    /// - [`AcceptError::Io`] when the stream failed or ended before that.
+    pub async fn accept<S>(&self, stream: S) -> Result<WebSocket, AcceptError<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let accepted = self.handshake(stream).await?;
+        tokio::spawn(drive(accepted.driver));
+        Ok(accepted.ws)
+    }
+
+    /// The handshake alone: whoever calls it has the driver to run.
+    pub(crate) async fn handshake<S>(&self, stream: S) -> Result<Accepted<S>, AcceptError<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let epoch = Instant::now();
+        let mut stream = stream;
+        let mut handshake = ServerHandshake::new(Time::ZERO, self.limits.clone());
+        let read = read_request(&mut stream, &mut handshake);
+        let result = match timeout(self.limits.handshake_timeout, read).await {
+            Ok(result) => result?,
+            Err(_) => Err(Refusal::Timeout {
+                after: self.limits.handshake_timeout,
+            }),
+        };
+        let (request, early) = match result {
+            Ok(found) => found,
+            Err(refusal) => return Err(self.refuse(stream, refusal).await),
+        };
+        // Plain HTTP needs the right name too, or a page of an attacker's could read it.
+        if let Err(refusal) = self.policy.check_host(&request) {
+            return Err(self.refuse(stream, refusal).await);
+        }
+        if !is_upgrade(&request) {
+            let mut head = handshake.into_head();
+            head.extend_from_slice(&early);
+            let stream = Rewind::new(head, stream);
+            return Err(AcceptError::Http(Box::new(Plain { request, stream })));
+        }
+        let checked = if early.is_empty() {
+            self.decide(&request)
+        } else {
+            Err(Refusal::EarlyData)
+        };
+        let acceptance = match checked {
+            Ok(acceptance) => acceptance,
+            Err(refusal) => return Err(self.refuse(stream, refusal).await),
+        };
+        stream.write_all(&acceptance.response()).await?;
+        stream.flush().await?;
+        let connection = Connection::server(Time::ZERO + epoch.elapsed(), self.limits.clone());
+        let shared = Arc::new(Shared::new(connection, epoch, self.outbox_bytes_max));
+        let ws = WebSocket::new(&shared, acceptance.subprotocol());
+        let driver = Driver::new(stream, shared.clone(), epoch);
+        Ok(Accepted {
+            ws,
+            driver,
+            shared,
+            request,
+        })
+    }
+
+    fn decide(&self, request: &Request) -> Result<chappe_proto::handshake::Acceptance, Refusal> {
+        let acceptance = self.policy.accept(request)?;
+        if let Some(check) = &self.check {
+            check(request)?;
+        }
+        Ok(acceptance)
+    }
+
+    async fn refuse<S>(&self, stream: S, refusal: Refusal) -> AcceptError<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        refuse(stream, &refusal, self.limits.close_timeout).await;
+        AcceptError::Refused(refusal)
+    }
+}
+
+impl Default for Acceptor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor")
+            .field("limits", &self.limits)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handshake that succeeded.
+pub(crate) struct Accepted<S> {
+    pub(crate) ws: WebSocket,
+    pub(crate) driver: Driver<S>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) request: Request,
+}
+
+/// A request that is no WebSocket handshake, and the stream it came on: whatever HTTP stack reads
+/// it finds the request from its first byte.
+#[derive(Debug)]
+pub struct Plain<S> {
+    request: Request,
+    stream: Rewind<S>,
+}
+
+impl<S> Plain<S> {
+    /// The request, as far as it was read: its head.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The stream, which gives the request again.
+    pub fn into_stream(self) -> Rewind<S> {
+        self.stream
+    }
+}
+
+/// Reads a request's head; gives the bytes that came behind it too.
+async fn read_request<S>(
+    stream: &mut S,
+    handshake: &mut ServerHandshake,
+) -> io::Result<Result<(Request, Vec<u8>), Refusal>>
+where
+    S: AsyncRead + Unpin,
+{
+    loop {
+        let found = read(stream, |input| {
+            let (consumed, found) = handshake.handle_input(input);
+            found.map(|result| result.map(|request| (request, input[consumed..].to_vec())))
+        });
+        match found.await? {
+            Some(Some(result)) => return Ok(result),
+            Some(None) => {}
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// Reads once, into the thread's buffer: a handshake that drips holds no buffer while it waits.
+///
+/// `None` at the end of the stream.
+pub(crate) async fn read<S, R>(
+    stream: &mut S,
+    mut handle: impl FnMut(&[u8]) -> R,
+) -> io::Result<Option<R>>
+where
+    S: AsyncRead + Unpin,
+{
+    std::future::poll_fn(|cx| {
+        let mut buffer = buffer::take_read_buffer();
+        let mut filled = ReadBuf::new(&mut buffer);
+        let poll = Pin::new(&mut *stream).poll_read(cx, &mut filled);
+        let result = poll.map_ok(|()| match filled.filled() {
+            [] => None,
+            input => Some(handle(input)),
+        });
+        buffer::return_read_buffer(buffer);
+        Poll::Ready(ready!(result))
+    })
+    .await
+}
+
+/// Answers with a refusal, and reads on for a while: a response may be lost where a stream is
+/// dropped with input unread.
+pub(crate) async fn refuse<S>(mut stream: S, refusal: &Refusal, time: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let _ = timeout(time, async {
+        stream.write_all(&refusal.response()).await?;
+        stream.shutdown().await?;
+        let mut left = LINGER_BYTES_MAX;
+        while let Some(length) = read(&mut stream, <[u8]>::len).await? {
+            left = left
+                .checked_sub(length)
+                .ok_or(io::ErrorKind::FileTooLarge)?;
+        }
+        io::Result::Ok(())
+    })
+    .await;
+}
+
+/// Bytes of a refused client's that are read and dropped.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;

@@ -1,0 +1,98 @@
+//! Buffers that belong to the thread, so that an idle connection owns none.
+//!
+//! - one read buffer, lent to whichever connection has something to read;
+//! - buffers for what is to be written, returned once they are empty;
+//! - a page, from which small received messages are cut.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+
+use bytes::{Bytes, BytesMut};
+use chappe_proto::Utf8Bytes;
+
+use crate::message::Message;
+
+/// Bytes that one read takes at most.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Buffers with more room than this are not kept: they had a large message in them.
+const WRITE_BYTES_KEPT: usize = 64 * 1024;
+
+/// Buffers for writing that a thread keeps. More than one is in use only while peers read slowly.
+const WRITE_BUFFERS_KEPT: usize = 8;
+
+/// A message that is kept pins its page: at most this much.
+const PAGE_BYTES: usize = 4096;
+
+/// Messages up to this size are cut from the page; a larger one would waste too much of it.
+const PAGE_MESSAGE_BYTES_MAX: usize = PAGE_BYTES / 4;
+
+thread_local! {
+    static READ_BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    static WRITE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static PAGE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// The thread's read buffer; a new one if it is lent out.
+pub(crate) fn take_read_buffer() -> Box<[u8]> {
+    READ_BUFFER
+        .take()
+        .unwrap_or_else(|| vec![0; READ_BYTES].into_boxed_slice())
+}
+
+/// Gives a read buffer to this thread, whichever it came from.
+pub(crate) fn return_read_buffer(buffer: Box<[u8]>) {
+    READ_BUFFER.set(Some(buffer));
+}
+
+/// An empty buffer for writing, with or without room.
+pub(crate) fn take_write_buffer() -> Vec<u8> {
+    WRITE_BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Gives a buffer for writing to this thread, whichever it came from.
+pub(crate) fn return_write_buffer(mut buffer: Vec<u8>) {
+    if buffer.capacity() == 0 || buffer.capacity() > WRITE_BYTES_KEPT {
+        return;
+    }
+    buffer.clear();
+    WRITE_BUFFERS.with_borrow_mut(|buffers| {
+        if buffers.len() < WRITE_BUFFERS_KEPT {
+            buffers.push(buffer);
+        }
+    });
+}
+
+/// A text message to keep: cut from the page if it is small.
+pub(crate) fn keep_text(text: Cow<'_, str>) -> Message {
+    Message::Text(match text {
+        Cow::Owned(text) => text.into(),
+        Cow::Borrowed(text) if text.len() > PAGE_MESSAGE_BYTES_MAX => text.into(),
+        Cow::Borrowed(text) => with_page(text.len(), |page| Utf8Bytes::cut_from(page, text)),
+    })
+}
+
+/// A binary message to keep: cut from the page if it is small.
+pub(crate) fn keep_binary(bytes: Cow<'_, [u8]>) -> Message {
+    Message::Binary(match bytes {
+        Cow::Owned(bytes) => bytes.into(),
+        Cow::Borrowed(bytes) if bytes.len() > PAGE_MESSAGE_BYTES_MAX => {
+            Bytes::copy_from_slice(bytes)
+        }
+        Cow::Borrowed(bytes) => with_page(bytes.len(), |page| {
+            page.extend_from_slice(bytes);
+            page.split().freeze()
+        }),
+    })
+}
+
+/// Calls `cut` with an empty page that has room for `length` bytes.
+fn with_page<R>(length: usize, cut: impl FnOnce(&mut BytesMut) -> R) -> R {
+    PAGE.with_borrow_mut(|page| {
+        // Begins the page anew when none of its messages is held any more, else takes another.
+        if page.capacity() < length && !page.try_reclaim(PAGE_BYTES) {
+            *page = BytesMut::with_capacity(PAGE_BYTES);
+        }
+        cut(page)
+    })
+}

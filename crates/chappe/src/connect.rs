@@ -1,0 +1,174 @@
+//! Connecting to a server: the stream, the handshake, then the driver.
+
+use std::sync::Arc;
+
+use chappe_proto::handshake::{ClientHandshake, ClientRequest, HandshakeError, RequestError};
+use chappe_proto::{Connection, Limits, SystemRandom, Time};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::accept::{OUTBOX_BYTES_MAX, read};
+use crate::driver::{Driver, drive};
+use crate::error::ConnectError;
+use crate::rewind::Rewind;
+use crate::shared::Shared;
+use crate::socket::WebSocket;
+
+/// Connects to a URL such as `ws://example.com/chat`, with [`Connector`]'s defaults. Call it
+/// within a tokio runtime: the connection gets a task of its own.
+///
+/// # Errors
+///
+/// See [`Connector::connect`].
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut ws = chappe::connect("ws://127.0.0.1:8000/echo").await?;
+/// ws.send("hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(url: &str) -> Result<WebSocket, ConnectError> {
+    Connector::new(url).connect().await
+}
+
+/// Connects to a URL, with more than the defaults.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let ws = chappe::Connector::new("ws://127.0.0.1:8000/echo")
+///     .subprotocol("chat")
+///     .header("Authorization", "Bearer 1234")
+///     .connect()
+///     .await?;
+/// assert_eq!(ws.subprotocol(), Some("chat"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connector {
+    /// What is wrong with it is told when connecting, so that calls can be chained.
+    request: Result<ClientRequest, RequestError>,
+    limits: Limits,
+    outbox_bytes_max: usize,
+}
+
+impl Connector {
+    /// A connector with the default limits.
+    pub fn new(url: &str) -> Self {
+        Self {
+            request: ClientRequest::new(url),
+            limits: Limits::default(),
+            outbox_bytes_max: OUTBOX_BYTES_MAX,
+        }
+    }
+
+    /// Offers a subprotocol, after those that are preferred to it.
+    #[must_use]
+    pub fn subprotocol(mut self, name: &str) -> Self {
+        self.request = self.request.and_then(|request| request.subprotocol(name));
+        self
+    }
+
+    /// Adds a header, such as `Origin`, `Authorization` or `Cookie`.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.and_then(|request| request.header(name, value));
+        self
+    }
+
+    /// Bounds on what the server may send and on how long it may take.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Bytes that may wait to be written before `send` waits. Default: 65,536.
+    #[must_use]
+    pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
+        self.outbox_bytes_max = bytes;
+        self
+    }
+
+    /// Connects by TCP; looking the host up, connecting and the handshake together take
+    /// [`Limits::handshake_timeout`] at most. Redirects are not followed.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConnectError::Request`] when the URL, a subprotocol or a header can't be asked for.
+    /// - [`ConnectError::Tls`] for a `wss` URL.
+    /// - [`ConnectError::Io`] when no address was found, or none could be connected to.
+    /// - [`ConnectError::Handshake`] when the server answered something else than it must.
+    pub async fn connect(self) -> Result<WebSocket, ConnectError> {
+        let request = self.request.clone()?;
+        if request.is_secure() {
+            return Err(ConnectError::Tls);
+        }
+        let after = self.limits.handshake_timeout;
+        let connect = async {
+            let stream = TcpStream::connect((request.host(), request.port())).await?;
+            stream.set_nodelay(true)?;
+            self.handshake(request, stream).await
+        };
+        let timed_out = |_| ConnectError::Handshake(HandshakeError::Timeout { after });
+        timeout(after, connect).await.map_err(timed_out)?
+    }
+
+    /// Opens a connection on a stream that leads to the server, such as a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_on<S>(self, stream: S) -> Result<WebSocket, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let request = self.request.clone()?;
+        let after = self.limits.handshake_timeout;
+        let timed_out = |_| ConnectError::Handshake(HandshakeError::Timeout { after });
+        timeout(after, self.handshake(request, stream))
+            .await
+            .map_err(timed_out)?
+    }
+
+    async fn handshake<S>(
+        self,
+        request: ClientRequest,
+        mut stream: S,
+    ) -> Result<WebSocket, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let epoch = Instant::now();
+        let limits = Arc::new(self.limits);
+        let mut handshake =
+            ClientHandshake::new(Time::ZERO, request, limits.clone(), &mut SystemRandom);
+        stream.write_all(handshake.request()).await?;
+        stream.flush().await?;
+        let (response, early) = loop {
+            let found = read(&mut stream, |input| {
+                let (consumed, found) = handshake.handle_input(input);
+                found.map(|result| result.map(|response| (response, input[consumed..].to_vec())))
+            });
+            match found.await? {
+                Some(Some(result)) => break result?,
+                Some(None) => {}
+                None => return Err(handshake.handle_eof().into()),
+            }
+        };
+        let subprotocol = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
+        let subprotocol = subprotocol.and_then(|name| name.to_str().ok());
+        let connection = Connection::client(Time::ZERO + epoch.elapsed(), limits);
+        let shared = Arc::new(Shared::new(connection, epoch, self.outbox_bytes_max));
+        let ws = WebSocket::new(&shared, subprotocol);
+        tokio::spawn(drive(Driver::new(
+            Rewind::new(early, stream),
+            shared,
+            epoch,
+        )));
+        Ok(ws)
+    }
+}

@@ -1,0 +1,75 @@
+//! What happened on a server, counted by name: what was accepted, refused and failed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What happened on a [`Server`](crate::Server) so far.
+///
+/// Names are those of the errors: `message_too_big`, `invalid_utf8`, `origin`, and so on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Handshakes that led to a connection.
+    pub accepted: u64,
+    /// Requests that were plain HTTP.
+    pub http: u64,
+    /// Handshakes that were refused, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Connections that ended, by cause; `closed` is the clean one.
+    pub ended: BTreeMap<&'static str, u64>,
+}
+
+/// The counts themselves. Nothing here is on a message's way.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    accepted: AtomicU64,
+    http: AtomicU64,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    ended: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Counts {
+    pub(crate) fn accept(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pass_to_http(&self) {
+        self.http.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refuse(&self, name: &'static str) {
+        *self
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(name)
+            .or_default() += 1;
+    }
+
+    pub(crate) fn end(&self, name: &'static str) {
+        *self
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(name)
+            .or_default() += 1;
+    }
+
+    pub(crate) fn snapshot(&self) -> Counters {
+        Counters {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            http: self.http.load(Ordering::Relaxed),
+            refused: self
+                .refused
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            ended: self
+                .ended
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        }
+    }
+}

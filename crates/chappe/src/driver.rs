@@ -1,0 +1,312 @@
+//! Moves the bytes of one connection: between its stream and what its handles hold.
+//!
+//! It wakes for bytes, for room to write, for something to send, for a deadline, and decides
+//! nothing: that is the protocol's. A turn goes:
+//!
+//! ```text
+//!   handler, until it waits ─► settle what it left of the input ─► write all that is queued
+//!        ▲                                                              │
+//!        └── lend what was read ◄── read ◄── keep the deadline ◄────────┘
+//! ```
+//!
+//! So what a handler sends while it has input leaves in one write, when it waits for anything.
+//! Where there is no handler in the task, a turn begins with the input.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use chappe_proto::{CloseCode, Time};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::buffer;
+use crate::error::{BoxError, Ended, SendError};
+use crate::outbox::{Outbox, SLICES_MAX};
+use crate::shared::Shared;
+
+/// Drives a connection whose handles live in other tasks, until its stream is dropped.
+pub(crate) async fn drive<S>(mut driver: Driver<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    std::future::poll_fn(|cx| {
+        driver.shared.lock().begin_turn();
+        loop {
+            match driver.poll_turn(cx) {
+                Turn::Lent => {}
+                Turn::Idle => return Poll::Pending,
+                Turn::Over => return Poll::Ready(()),
+            }
+        }
+    })
+    .await;
+}
+
+/// Drives a connection together with its handler, in one task, until both are done.
+///
+/// The handler's end closes the connection: with 1000, or with 1011 if it failed or panicked.
+pub(crate) async fn drive_with_handler<S, F>(driver: Driver<S>, start: impl FnOnce() -> F)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Result<(), BoxError>>,
+{
+    let shared = driver.shared.clone();
+    // The handler counts as a handle, so that its own are not the last when it is done.
+    shared.lock().add_handle();
+    let mut driver = Some(driver);
+    let mut handler = pin!(Some(start()));
+    std::future::poll_fn(|cx| {
+        shared.lock().begin_turn();
+        loop {
+            if let Some(running) = handler.as_mut().as_pin_mut()
+                && let Poll::Ready(code) = poll_handler(running, cx)
+            {
+                shared
+                    .lock()
+                    .close(code, "")
+                    .expect("1000 and 1011 may be sent");
+                handler.set(None);
+            }
+            match driver.as_mut().map(|driver| driver.poll_turn(cx)) {
+                Some(Turn::Lent) => {}
+                // The stream goes at once; the handler sees the end and may still have work.
+                Some(Turn::Over) => driver = None,
+                None if handler.is_none() => return Poll::Ready(()),
+                Some(Turn::Idle) | None => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+/// Polls the handler; when it is done, gives the code to close with.
+fn poll_handler<F>(handler: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<CloseCode>
+where
+    F: Future<Output = Result<(), BoxError>>,
+{
+    // A panic ends this connection with a close frame, like an error, and no other connection.
+    let Ok(poll) = catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) else {
+        tracing::error!("handler panicked; its connection is closed with 1011");
+        return Poll::Ready(CloseCode::INTERNAL_ERROR);
+    };
+    let Err(error) = ready!(poll) else {
+        return Poll::Ready(CloseCode::NORMAL);
+    };
+    // The end of its own connection, passed on, is no failure of the handler.
+    if error.is::<Ended>() || error.is::<SendError>() || error.is::<SendError<()>>() {
+        return Poll::Ready(CloseCode::NORMAL);
+    }
+    tracing::warn!(error, "handler failed; its connection is closed with 1011");
+    Poll::Ready(CloseCode::INTERNAL_ERROR)
+}
+
+/// What a turn came to.
+enum Turn {
+    /// What was read is lent to the handles: they have their turn.
+    Lent,
+    /// There is nothing to do; the task will be woken.
+    Idle,
+    /// The connection is over: the stream is to be dropped.
+    Over,
+}
+
+/// The stream, and what moves its bytes.
+#[derive(Debug)]
+pub(crate) struct Driver<S> {
+    stream: S,
+    shared: Arc<Shared>,
+    epoch: Instant,
+    /// What is being written. What is sent meanwhile waits in the shared outbox.
+    sending: Outbox,
+    writing: Writing,
+    /// Whether the peer's stream has ended.
+    eof: bool,
+    /// Whether the stream took bytes only after it had been full, since the last deadline.
+    crawled: bool,
+    /// One timer for all deadlines: the nearest.
+    timer: Pin<Box<Sleep>>,
+    /// When the timer goes off, unless it has.
+    armed: Option<Time>,
+}
+
+/// The state of the stream's writing side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    /// All that was written has left.
+    Flushed,
+    /// Something was written that the stream may hold back until it is flushed.
+    Unflushed,
+    /// The stream is full.
+    Blocked,
+    /// It is shut down, or broken.
+    Over,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, epoch: Instant) -> Self {
+        Self {
+            stream,
+            shared,
+            epoch,
+            sending: Outbox::default(),
+            writing: Writing::Flushed,
+            eof: false,
+            crawled: false,
+            timer: Box::pin(tokio::time::sleep_until(epoch)),
+            armed: None,
+        }
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        loop {
+            let deadline = {
+                let mut shared = self.shared.lock();
+                shared.settle_input();
+                shared.poll_transmit(&mut self.sending);
+                shared.connection().poll_timeout()
+            };
+            let written = self.poll_write(cx);
+            {
+                let mut shared = self.shared.lock();
+                shared.handle_written(self.sending.len());
+                shared.wake_receiver();
+                if shared.connection().is_finished() && (written.is_ready() || deadline.is_none()) {
+                    return Turn::Over;
+                }
+            }
+            if self.poll_deadline(cx, deadline).is_ready() {
+                continue;
+            }
+            if self.poll_read(cx).is_ready() {
+                return Turn::Lent;
+            }
+            if self.shared.lock().sleep(cx).is_pending() {
+                return Turn::Idle;
+            }
+        }
+    }
+
+    /// Ready when there is nothing to be written, or no way to.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.writing == Writing::Over {
+            self.sending.clear();
+            self.shared.lock().discard_outbox();
+            return Poll::Ready(());
+        }
+        let result = ready!(self.poll_write_all(cx));
+        let over = self.shared.lock().connection().write_is_over();
+        match result {
+            Ok(()) if over => {
+                // What can go wrong here has gone wrong on the other side too.
+                let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+                self.writing = Writing::Over;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.writing = Writing::Over;
+                self.sending.clear();
+                self.shared.lock().handle_write_error(error);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.sending.is_empty() {
+            let written = match self.poll_write_some(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(result) => result?,
+                Poll::Pending => {
+                    self.writing = Writing::Blocked;
+                    return Poll::Pending;
+                }
+            };
+            self.crawled |= self.writing == Writing::Blocked;
+            self.sending.advance(written);
+            self.writing = Writing::Unflushed;
+        }
+        if self.writing == Writing::Unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.writing = Writing::Flushed;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.stream.is_write_vectored() {
+            self.sending.join();
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let used = self.sending.slices(&mut slices);
+        match &slices[..used] {
+            [one] => Pin::new(&mut self.stream).poll_write(cx, one),
+            many => Pin::new(&mut self.stream).poll_write_vectored(cx, many),
+        }
+    }
+
+    /// Ready when a deadline has passed, and what it demands was done.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Option<Time>) -> Poll<()> {
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        // A timer that goes off early is set again then: deadlines mostly move away.
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            self.arm(deadline);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let mut shared = self.shared.lock();
+            shared.begin_turn();
+            if shared.now() < deadline {
+                drop(shared);
+                self.arm(deadline);
+                continue;
+            }
+            self.armed = None;
+            let blocked = self.writing == Writing::Blocked;
+            shared.handle_deadline(std::mem::take(&mut self.crawled), blocked);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn arm(&mut self, deadline: Time) {
+        let at = self.epoch + (deadline - Time::ZERO);
+        self.timer.as_mut().reset(at);
+        self.armed = Some(deadline);
+    }
+
+    /// Ready when there is input, or the stream has ended.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.eof || !self.shared.lock().wants_input() {
+            return Poll::Pending;
+        }
+        let mut buffer = buffer::take_read_buffer();
+        let mut filled = ReadBuf::new(&mut buffer);
+        let result = Pin::new(&mut self.stream).poll_read(cx, &mut filled);
+        let length = filled.filled().len();
+        if let Poll::Ready(Ok(())) = result
+            && length > 0
+        {
+            self.shared.lock().lend_input(buffer, length);
+            return Poll::Ready(());
+        }
+        buffer::return_read_buffer(buffer);
+        let error = ready!(result).err();
+        self.eof = true;
+        self.shared.lock().handle_eof(error);
+        Poll::Ready(())
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    /// Where the task is dropped before the connection is over, the handles have to know.
+    fn drop(&mut self) {
+        let mut shared = self.shared.lock();
+        shared.handle_eof(None);
+        shared.wake_receiver();
+    }
+}

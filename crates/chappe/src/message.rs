@@ -1,0 +1,100 @@
+//! Messages as the user holds them: owned, safe to keep, cheap to clone.
+
+use bytes::Bytes;
+use chappe_proto::{Payload, Utf8Bytes};
+
+/// A message, as received or to be sent.
+///
+/// Keeping one pins at most 4 KiB of memory, or twice its size. Cloning copies nothing.
+///
+/// ```
+/// use chappe::Message;
+///
+/// assert_eq!(Message::from("hello"), Message::Text("hello".into()));
+/// assert_eq!(Message::from(vec![1, 2]).len(), 2);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// UTF-8 text.
+    Text(Utf8Bytes),
+    /// Any bytes.
+    Binary(Bytes),
+}
+
+impl Message {
+    /// Payload bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty, which is a valid message.
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
+    /// The text, unless the message is binary.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// The payload of either kind.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// What to hand to the protocol: small payloads are copied behind their header, as that costs
+    /// less than one more piece to write; large ones are referred to.
+    pub(crate) fn payload(&self) -> Payload<'_> {
+        match self {
+            Self::Text(text) if text.len() <= COPY_BYTES_MAX => Payload::Text(text),
+            Self::Text(text) => Payload::SharedText(text),
+            Self::Binary(bytes) if bytes.len() <= COPY_BYTES_MAX => Payload::Binary(bytes),
+            Self::Binary(bytes) => Payload::SharedBinary(bytes),
+        }
+    }
+}
+
+/// Payloads up to this size are copied into the outbox.
+const COPY_BYTES_MAX: usize = 4096;
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Utf8Bytes> for Message {
+    fn from(text: Utf8Bytes) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&[u8]> for Message {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Binary(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes.into())
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}

@@ -1,0 +1,210 @@
+//! What is to be written to one connection, in order: bytes of its own, and bytes it refers to.
+//!
+//! ```text
+//!   own:     [ frames.............|........|............ ]   one buffer, from the thread's pool
+//!   shared:                       ▲ A      ▲ B               written where they stand
+//! ```
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::buffer;
+
+/// Bytes of frames that wait to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    own: Vec<u8>,
+    /// Bytes of `own` that are written: `0 <= own_written <= own.len()`.
+    own_written: usize,
+    shared: VecDeque<Shared>,
+    /// Bytes in `shared` that are not written.
+    shared_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// How many bytes of `own` come before these.
+    after: usize,
+    bytes: Bytes,
+}
+
+impl Outbox {
+    /// Bytes that are not written.
+    pub(crate) fn len(&self) -> usize {
+        self.own.len() - self.own_written + self.shared_bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `slices` with what comes next, and tells how many it used.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        let mut at = self.own_written;
+        let mut put = |bytes: &'a [u8]| {
+            if !bytes.is_empty() && used < slices.len() {
+                slices[used] = IoSlice::new(bytes);
+                used += 1;
+            }
+        };
+        // One piece refers to two slices at most; the rest of a long queue comes next time.
+        for shared in self.shared.iter().take(SLICES_MAX) {
+            put(&self.own[at..shared.after]);
+            put(&shared.bytes);
+            at = shared.after;
+        }
+        if self.shared.len() <= SLICES_MAX {
+            put(&self.own[at..]);
+        }
+        used
+    }
+
+    /// Takes note that this many bytes are written.
+    pub(crate) fn advance(&mut self, mut written: usize) {
+        while written > 0 {
+            let own_end = self
+                .shared
+                .front()
+                .map_or(self.own.len(), |shared| shared.after);
+            let own = written.min(own_end - self.own_written);
+            self.own_written += own;
+            written -= own;
+            if written == 0 {
+                break;
+            }
+            let front = self
+                .shared
+                .front_mut()
+                .expect("no more is written than there was");
+            let shared = written.min(front.bytes.len());
+            bytes::Buf::advance(&mut front.bytes, shared);
+            self.shared_bytes -= shared;
+            written -= shared;
+            if front.bytes.is_empty() {
+                self.shared.pop_front();
+            }
+        }
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Makes one piece of it, for streams that can't write several at once.
+    pub(crate) fn join(&mut self) {
+        if self.shared.is_empty() {
+            return;
+        }
+        let mut joined = Vec::with_capacity(self.len());
+        let mut at = self.own_written;
+        for shared in self.shared.drain(..) {
+            joined.extend_from_slice(&self.own[at..shared.after]);
+            joined.extend_from_slice(&shared.bytes);
+            at = shared.after;
+        }
+        joined.extend_from_slice(&self.own[at..]);
+        (self.own, self.own_written, self.shared_bytes) = (joined, 0, 0);
+    }
+
+    /// Drops what is not written, and gives the buffer back.
+    pub(crate) fn clear(&mut self) {
+        buffer::return_write_buffer(std::mem::take(&mut self.own));
+        *self = Self::default();
+    }
+}
+
+impl chappe_proto::Outbox for Outbox {
+    fn tail(&mut self) -> &mut Vec<u8> {
+        if self.own.capacity() == 0 {
+            self.own = buffer::take_write_buffer();
+        }
+        &mut self.own
+    }
+
+    fn put_shared(&mut self, bytes: &Bytes) {
+        if !bytes.is_empty() {
+            self.shared_bytes += bytes.len();
+            self.shared.push_back(Shared {
+                after: self.own.len(),
+                bytes: bytes.clone(),
+            });
+        }
+    }
+}
+
+/// Pieces that one write takes at most.
+pub(crate) const SLICES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chappe_proto::Outbox as _;
+
+    /// What is left, as one string of bytes.
+    fn left(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let used = outbox.slices(&mut slices);
+        slices[..used].concat()
+    }
+
+    fn filled() -> Outbox {
+        let mut outbox = Outbox::default();
+        outbox.tail().extend_from_slice(b"ab");
+        outbox.put_shared(&Bytes::from_static(b"CDE"));
+        outbox.put_shared(&Bytes::from_static(b""));
+        outbox.put_shared(&Bytes::from_static(b"F"));
+        outbox.tail().extend_from_slice(b"gh");
+        outbox
+    }
+
+    #[test]
+    fn outbox_keeps_the_order_however_it_is_written() {
+        for first in 0..=8 {
+            for second in 0..=8 - first {
+                let mut outbox = filled();
+                outbox.advance(first);
+                assert_eq!(left(&outbox), b"abCDEFgh"[first..], "after {first}");
+                outbox.advance(second);
+                assert_eq!(
+                    left(&outbox),
+                    b"abCDEFgh"[first + second..],
+                    "{first}, {second}"
+                );
+                assert_eq!(outbox.len(), 8 - first - second);
+            }
+        }
+    }
+
+    #[test]
+    fn outbox_joins_what_is_left() {
+        for written in 0..=8 {
+            let mut outbox = filled();
+            outbox.advance(written);
+            outbox.join();
+            assert_eq!(left(&outbox), b"abCDEFgh"[written..], "after {written}");
+            assert_eq!(outbox.len(), 8 - written);
+        }
+    }
+
+    #[test]
+    fn outbox_of_many_pieces_is_written_in_turns() {
+        let mut outbox = Outbox::default();
+        let mut expected = Vec::new();
+        for index in 0..300_u32 {
+            outbox.tail().extend_from_slice(&index.to_be_bytes());
+            outbox.put_shared(&Bytes::copy_from_slice(&index.to_le_bytes()));
+            expected.extend_from_slice(&index.to_be_bytes());
+            expected.extend_from_slice(&index.to_le_bytes());
+        }
+        let mut written = Vec::new();
+        while !outbox.is_empty() {
+            let piece = left(&outbox);
+            assert!(!piece.is_empty(), "{} bytes are left", outbox.len());
+            outbox.advance(piece.len());
+            written.extend_from_slice(&piece);
+        }
+        assert_eq!(written, expected);
+    }
+}

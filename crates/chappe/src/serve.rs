@@ -1,0 +1,433 @@
+//! A server: accepts TCP connections and runs a handler for each, until it is told to stop.
+//!
+//! Handshakes run in a task of their own, as a task keeps the size of its largest state; each
+//! connection then runs with its handler in one task. A stream holds its [`Slot`] all the while.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chappe_proto::Limits;
+use chappe_proto::handshake::{Hosts, Origins, Refusal};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::sync::Semaphore;
+
+use crate::accept::{Accepted, Acceptor, Request, refuse};
+use crate::counters::{Counters, Counts};
+use crate::driver::drive_with_handler;
+use crate::error::{AcceptError, BoxError};
+use crate::gate::{Gate, Slot};
+use crate::open::{OpenConnections, Place};
+use crate::rewind::Rewind;
+use crate::socket::WebSocket;
+use crate::unix;
+
+/// Serves WebSocket connections on an address, with [`Server`]'s defaults, without end.
+///
+/// The handler gets the connection and the request that opened it. Its end closes the connection:
+/// with 1000, or with 1011 if it failed or panicked.
+///
+/// # Errors
+///
+/// When the address can't be listened on, or listening fails for good.
+///
+/// ```no_run
+/// # async fn run() -> std::io::Result<()> {
+/// chappe::serve("127.0.0.1:9001", |mut ws, _request| async move {
+///     while let Some(message) = ws.recv().await? {
+///         ws.send(message).await?;
+///     }
+///     Ok(())
+/// })
+/// .await
+/// # }
+/// ```
+pub async fn serve<H, F>(address: impl ToSocketAddrs, handler: H) -> io::Result<()>
+where
+    H: Fn(WebSocket, Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    Server::bind(address).await?.run(handler).await
+}
+
+/// Answers plain HTTP requests.
+type Http =
+    Arc<dyn Fn(Rewind<TcpStream>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// Accepts connections on an address, with more than the defaults.
+///
+/// ```no_run
+/// # async fn run() -> std::io::Result<()> {
+/// let server = chappe::Server::bind("127.0.0.1:0").await?.subprotocol("chat");
+/// println!("listening on {}", server.local_addr()?);
+/// let greet = |ws: chappe::WebSocket, _request| async move {
+///     ws.send("welcome").await?;
+///     Ok(())
+/// };
+/// let stop = tokio::time::sleep(std::time::Duration::from_secs(60));
+/// server.run_until(greet, stop).await
+/// # }
+/// ```
+pub struct Server {
+    listener: StdListener,
+    settings: Settings,
+    counts: Arc<Counts>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    acceptor: Acceptor,
+    gate: Arc<Gate>,
+    http: Option<Http>,
+    shutdown_timeout: Duration,
+}
+
+impl Server {
+    /// Listens on an address.
+    ///
+    /// On loopback, only requests to `localhost` or a loopback address are answered
+    /// ([`hosts`](Self::hosts) says otherwise).
+    ///
+    /// # Errors
+    ///
+    /// When the address can't be listened on.
+    pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
+        Self::from_listener(TcpListener::bind(address).await?.into_std()?)
+    }
+
+    /// Serves on a socket that listens already.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a socket that listens.
+    pub fn from_listener(listener: StdListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+        let hosts = if loopback {
+            Hosts::Loopback
+        } else {
+            Hosts::Any
+        };
+        let settings = Settings {
+            acceptor: Acceptor::new().hosts(hosts),
+            gate: Arc::new(Gate::new(unix::connections_possible(), None)),
+            http: None,
+            shutdown_timeout: Duration::from_secs(10),
+        };
+        Ok(Self {
+            listener,
+            settings,
+            counts: Arc::default(),
+        })
+    }
+
+    /// Another server on the same socket, for another runtime: caps and counts are shared.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            listener: self.listener.try_clone()?,
+            settings: self.settings.clone(),
+            counts: self.counts.clone(),
+        })
+    }
+
+    /// Bounds on what peers may send and on how long they may take.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        self.with_acceptor(|acceptor| acceptor.limits(limits))
+    }
+
+    /// Bytes of one connection that may wait to be written before `send` waits. Default: 65,536.
+    #[must_use]
+    pub fn outbox_bytes_max(self, bytes: usize) -> Self {
+        self.with_acceptor(|acceptor| acceptor.outbox_bytes_max(bytes))
+    }
+
+    /// Adds a subprotocol that is spoken, after those that are preferred to it.
+    #[must_use]
+    pub fn subprotocol(self, name: &str) -> Self {
+        self.with_acceptor(|acceptor| acceptor.subprotocol(name))
+    }
+
+    /// Which pages may connect. Default: those of the same origin.
+    #[must_use]
+    pub fn origins(self, origins: Origins) -> Self {
+        self.with_acceptor(|acceptor| acceptor.origins(origins))
+    }
+
+    /// Which names the server may be reached by. Default: on loopback `localhost` and loopback
+    /// addresses, elsewhere any.
+    #[must_use]
+    pub fn hosts(self, hosts: Hosts) -> Self {
+        self.with_acceptor(|acceptor| acceptor.hosts(hosts))
+    }
+
+    /// Lets the application refuse handshakes; see [`Acceptor::check`].
+    #[must_use]
+    pub fn check(
+        self,
+        check: impl Fn(&Request) -> Result<(), Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        self.with_acceptor(|acceptor| acceptor.check(check))
+    }
+
+    /// Caps the connections in all, those in their handshake and plain HTTP included; others are
+    /// answered with 503.
+    ///
+    /// Default: what the limit on open files leaves, less a reserve.
+    #[must_use]
+    pub fn connections_max(mut self, connections: usize) -> Self {
+        let per_address = self.settings.gate.per_address_max();
+        self.settings.gate = Arc::new(Gate::new(connections, per_address));
+        self
+    }
+
+    /// Caps the connections per address; others are answered with 503. Loopback is not counted.
+    ///
+    /// Default: no cap, as thousands of people may share one address.
+    #[must_use]
+    pub fn connections_per_address_max(mut self, connections: usize) -> Self {
+        let in_all = self.settings.gate.connections_max();
+        self.settings.gate = Arc::new(Gate::new(in_all, Some(connections)));
+        self
+    }
+
+    /// How long connections get to end when the server stops. Default: 10 s.
+    #[must_use]
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Lets an HTTP stack answer requests that are no WebSocket handshakes, on the same port. It
+    /// gets the stream with the request whole. Default: they are answered with 426.
+    #[must_use]
+    pub fn http<F>(
+        mut self,
+        answer: impl Fn(Rewind<TcpStream>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.settings.http = Some(Arc::new(move |stream| Box::pin(answer(stream))));
+        self
+    }
+
+    /// The address that is listened on.
+    ///
+    /// # Errors
+    ///
+    /// When the socket has none.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// What happened so far, on all clones.
+    pub fn counters(&self) -> Counters {
+        self.counts.snapshot()
+    }
+
+    /// How many connections are open, on all clones.
+    pub fn connections(&self) -> usize {
+        self.settings.gate.connections()
+    }
+
+    /// Runs the handler for each connection, without end; see [`serve`].
+    ///
+    /// # Errors
+    ///
+    /// When listening fails for good.
+    pub async fn run<H, F>(self, handler: H) -> io::Result<()>
+    where
+        H: Fn(WebSocket, Request) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.run_until(handler, std::future::pending()).await
+    }
+
+    /// Runs the handler for each connection until `stop` is done. Then no more connections are
+    /// accepted, those that are open are closed with 1001, and what has not ended within
+    /// [`shutdown_timeout`](Self::shutdown_timeout) is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When listening fails for good.
+    pub async fn run_until<H, F>(self, handler: H, stop: impl Future<Output = ()>) -> io::Result<()>
+    where
+        H: Fn(WebSocket, Request) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        let listener = TcpListener::from_std(self.listener)?;
+        let front = Front {
+            settings: self.settings,
+            counts: self.counts,
+            connections: OpenConnections::default(),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            handler,
+        };
+        let mut stop = pin!(stop);
+        let result = tokio::select! {
+            () = &mut stop => Ok(()),
+            result = front.accept_all(&listener) => result,
+        };
+        drop(listener);
+        front
+            .connections
+            .close_all(front.settings.shutdown_timeout)
+            .await;
+        result
+    }
+
+    fn with_acceptor(mut self, change: impl FnOnce(Acceptor) -> Acceptor) -> Self {
+        self.settings.acceptor = change(self.settings.acceptor);
+        self
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("listener", &self.listener)
+            .field("acceptor", &self.settings.acceptor)
+            .field("gate", &self.settings.gate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What every connection needs of its server.
+#[derive(Clone)]
+struct Front<H> {
+    settings: Settings,
+    counts: Arc<Counts>,
+    connections: OpenConnections,
+    /// How many refusals may be under way that hold no slot.
+    refusals: Arc<Semaphore>,
+    handler: H,
+}
+
+impl<H, F> Front<H>
+where
+    H: Fn(WebSocket, Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    async fn accept_all(&self, listener: &TcpListener) -> io::Result<()> {
+        let mut exhausted = false;
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    exhausted = false;
+                    match self.settings.gate.enter(address.ip()) {
+                        Some(slot) => self.handle(stream, slot),
+                        None => self.turn_away(stream),
+                    }
+                }
+                Err(error) if unix::is_exhausted(&error) => {
+                    if !std::mem::replace(&mut exhausted, true) {
+                        tracing::warn!(%error, "can't accept until a connection ends; raise the limit on open files");
+                    }
+                    self.wait_for_a_descriptor().await;
+                }
+                Err(error) if unix::is_clients_fault(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Other parts of the process may free one too, so it does not wait for a slot alone.
+    async fn wait_for_a_descriptor(&self) {
+        let freed = self.settings.gate.freed.notified();
+        let _ = tokio::time::timeout(EXHAUSTED_PAUSE, freed).await;
+    }
+
+    /// The caps are reached: says so and closes. Beyond a few at a time it only closes.
+    fn turn_away(&self, stream: TcpStream) {
+        self.counts.refuse(Refusal::Full.name());
+        if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
+            tokio::spawn(async move {
+                refuse(stream, &Refusal::Full, TURN_AWAY_TIMEOUT).await;
+                drop(permit);
+            });
+        }
+    }
+
+    fn handle(&self, stream: TcpStream, slot: Slot) {
+        let front = self.clone();
+        let place = self.connections.enter();
+        let task = tokio::spawn({
+            let place = place.clone();
+            async move { front.handshake(stream, slot, place).await }
+        });
+        place.set_task(task.abort_handle());
+    }
+
+    async fn handshake(self, stream: TcpStream, slot: Slot, place: Arc<Place>) {
+        // A reply must not wait for the acknowledgement of the one before.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        match self.settings.acceptor.handshake(stream).await {
+            Ok(accepted) => self.serve(accepted, slot, &place),
+            Err(AcceptError::Http(plain)) => {
+                self.counts.pass_to_http();
+                match &self.settings.http {
+                    Some(answer) => answer(plain.into_stream()).await,
+                    None => {
+                        refuse(plain.into_stream(), &Refusal::NotUpgrade, TURN_AWAY_TIMEOUT).await;
+                    }
+                }
+            }
+            Err(AcceptError::Refused(refusal)) => {
+                tracing::debug!(%refusal, "handshake refused");
+                self.counts.refuse(refusal.name());
+            }
+            Err(AcceptError::Io(error)) => {
+                tracing::debug!(%error, "stream failed before the handshake");
+                self.counts.refuse("io");
+            }
+        }
+    }
+
+    fn serve(self, accepted: Accepted<TcpStream>, slot: Slot, place: &Arc<Place>) {
+        let Accepted {
+            ws,
+            driver,
+            shared,
+            request,
+        } = accepted;
+        self.counts.accept();
+        tracing::debug!(path = request.uri().path(), "connection opened");
+        place.set_shared(&shared);
+        let Self {
+            handler, counts, ..
+        } = self;
+        let task = tokio::spawn({
+            let place = place.clone();
+            async move {
+                drive_with_handler(driver, move || handler(ws, request)).await;
+                let ended = shared.lock().ended().cloned();
+                if let Some(ended) = ended {
+                    tracing::debug!(%ended, "connection ended");
+                    counts.end(ended.name());
+                }
+                drop((slot, place));
+            }
+        });
+        place.set_task(task.abort_handle());
+    }
+}
+
+/// Refusals under way at a time to those who found no slot.
+const REFUSALS_MAX: usize = 8;
+
+/// How long one that found no slot gets to read so.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long to wait before accepting is tried again when nothing was freed.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(250);

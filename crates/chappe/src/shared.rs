@@ -1,0 +1,487 @@
+//! What lies between the handles that a user holds and the driver that moves the bytes.
+//!
+//! ```text
+//!   recv ◄── inbound ◄── input ◄──────────── driver ◄── stream
+//!              decoded     read, not decoded
+//!   send ──► outbox ───────────────────────► driver ──► stream
+//! ```
+//!
+//! One lock guards it. Where handler and driver share a task nobody else takes it; elsewhere it
+//! is held for the decoding or framing of one message, never across a system call of the driver's.
+//!
+//! Who wakes whom: the driver wakes the receiver when there is something to receive, and all who
+//! wait for something else when that may have come; a handle wakes the driver when it left
+//! something to do, unless the driver is awake, as it looks here before it goes to sleep.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use chappe_proto::{CloseCode, Connection, Event, Payload, State, Time};
+use tokio::time::Instant;
+
+use crate::buffer;
+use crate::error::{Ended, NotSent};
+use crate::message::Message;
+use crate::outbox::Outbox;
+
+/// Payload bytes that are decoded before anybody asks for them, so that pings behind them are
+/// answered while the handler waits for something else. A larger message counts once.
+const INBOUND_BYTES_MAX: usize = 16 * 1024;
+
+/// What a queued message costs beside its payload.
+const INBOUND_MESSAGE_BYTES: usize = size_of::<Message>();
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    inner: Mutex<Inner>,
+}
+
+impl Shared {
+    pub(crate) fn new(connection: Connection, epoch: Instant, outbox_bytes_max: usize) -> Self {
+        Self {
+            inner: Mutex::new(Inner::new(connection, epoch, outbox_bytes_max)),
+        }
+    }
+
+    /// The state is consistent between any two statements that could panic, so a poisoned lock
+    /// is as good as any.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    connection: Connection,
+    epoch: Instant,
+    /// The time of the driver's turn.
+    now: Time,
+    input: Input,
+    inbound: VecDeque<Message>,
+    inbound_bytes: usize,
+    outbox: Outbox,
+    /// Bytes that the driver took from the outbox and has not written.
+    unwritten: usize,
+    outbox_bytes_max: usize,
+    attention: Attention,
+    driver: Option<Waker>,
+    receiver: Option<Waker>,
+    /// Whoever waits for room, for a flush, for a pong or for the end.
+    waiting: Vec<Waker>,
+    receiver_gone: bool,
+    handles: usize,
+    pongs: u32,
+    ended: Option<Ended>,
+    /// What went wrong first, until it is known how the connection ended.
+    io_error: Option<io::Error>,
+    /// Whether something that was sent can't have reached the peer.
+    write_failed: bool,
+}
+
+/// Whether the driver needs to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attention {
+    /// It has to be woken.
+    Asleep,
+    /// It is in its turn, and looks here before it sleeps.
+    Awake,
+    /// There is something to do that it has not seen, and it was woken if it slept.
+    Called,
+}
+
+/// Bytes that were read and not handled.
+#[derive(Debug, Default)]
+enum Input {
+    #[default]
+    Empty,
+    /// The thread's read buffer, on loan during one turn of the driver.
+    Lent(Box<[u8]>, Range<usize>),
+    /// What was left when the handler went to wait for something else; in a buffer of its size.
+    Parked(Box<[u8]>, Range<usize>),
+}
+
+impl Input {
+    fn unhandled(&mut self) -> &mut [u8] {
+        match self {
+            Self::Empty => &mut [],
+            Self::Lent(buffer, range) | Self::Parked(buffer, range) => &mut buffer[range.clone()],
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        if let Self::Lent(_, range) | Self::Parked(_, range) = self {
+            range.start += bytes;
+            if range.start < range.end {
+                return;
+            }
+        }
+        if let Self::Lent(buffer, _) = std::mem::take(self) {
+            buffer::return_read_buffer(buffer);
+        }
+    }
+
+    /// Ends a loan: what is left moves to a buffer of exactly its size.
+    fn park(&mut self) {
+        if let Self::Lent(buffer, range) = std::mem::take(self) {
+            let left = Box::from(&buffer[range.clone()]);
+            *self = Self::Parked(left, 0..range.len());
+            buffer::return_read_buffer(buffer);
+        }
+    }
+}
+
+impl Inner {
+    fn new(connection: Connection, epoch: Instant, outbox_bytes_max: usize) -> Self {
+        Self {
+            connection,
+            epoch,
+            now: Time::ZERO,
+            input: Input::Empty,
+            inbound: VecDeque::new(),
+            inbound_bytes: 0,
+            outbox: Outbox::default(),
+            unwritten: 0,
+            outbox_bytes_max,
+            // The driver's first turn comes by itself.
+            attention: Attention::Awake,
+            driver: None,
+            receiver: None,
+            waiting: Vec::new(),
+            receiver_gone: false,
+            handles: 0,
+            pongs: 0,
+            ended: None,
+            io_error: None,
+            write_failed: false,
+        }
+    }
+
+    // What the handles call.
+
+    /// The next message; `None` after a clean end.
+    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, Ended>> {
+        if let Some(message) = self.next_message() {
+            return Poll::Ready(Ok(Some(message)));
+        }
+        if let Some(ended) = &self.ended {
+            return Poll::Ready(if ended.is_clean() {
+                Ok(None)
+            } else {
+                Err(ended.clone())
+            });
+        }
+        if !self
+            .receiver
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            self.receiver = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Frames a message if there is room.
+    pub(crate) fn try_send(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
+        if self.is_open() && !self.has_room() {
+            return Err(NotSent::Full);
+        }
+        match self.connection.send(message, &mut self.outbox) {
+            Ok(()) => {
+                self.wake_driver();
+                Ok(())
+            }
+            Err(_) => Err(NotSent::Closed(self.ended.clone())),
+        }
+    }
+
+    pub(crate) fn close(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+    ) -> Result<(), chappe_proto::SendError> {
+        self.read_clock();
+        self.connection.close(self.now, code, reason)?;
+        self.wake_waiting();
+        self.wake_driver();
+        Ok(())
+    }
+
+    /// Sends a ping; gives the number of pongs seen before.
+    pub(crate) fn ping(&mut self) -> u32 {
+        self.read_clock();
+        self.connection.ping(self.now);
+        self.wake_driver();
+        self.pongs
+    }
+
+    /// The number of pongs of ours that came, and the last one's round trip.
+    pub(crate) fn pongs(&self) -> (u32, Option<Duration>) {
+        (self.pongs, self.connection.round_trip())
+    }
+
+    /// Whether a message may be queued. One is, however large, when less than the bound waits.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbox.len() + self.unwritten < self.outbox_bytes_max
+    }
+
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.outbox.len() + self.unwritten == 0 && !self.write_failed
+    }
+
+    /// Whether messages can still be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.state() == State::Open
+    }
+
+    pub(crate) fn ended(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    /// Has `cx` woken when room, a flush, a pong or the end may have come.
+    pub(crate) fn wait(&mut self, cx: &Context<'_>) {
+        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+    }
+
+    pub(crate) fn add_handle(&mut self) {
+        self.handles += 1;
+    }
+
+    /// When nobody is left who could send or receive, the connection is closed.
+    pub(crate) fn drop_handle(&mut self) {
+        self.handles -= 1;
+        if self.handles == 0 {
+            let code = if std::thread::panicking() {
+                CloseCode::INTERNAL_ERROR
+            } else {
+                CloseCode::NORMAL
+            };
+            self.close(code, "").expect("1000 and 1011 may be sent");
+        }
+    }
+
+    /// Messages are dropped from here on; pings and close frames still count.
+    pub(crate) fn drop_receiver(&mut self) {
+        self.receiver_gone = true;
+        self.receiver = None;
+        self.inbound = VecDeque::new();
+        self.wake_driver();
+    }
+
+    // What the driver calls.
+
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Begins a turn: until [`sleep`](Self::sleep) nobody needs to wake the driver.
+    pub(crate) fn begin_turn(&mut self) {
+        if self.attention == Attention::Asleep {
+            self.attention = Attention::Awake;
+        }
+        self.read_clock();
+    }
+
+    /// Moves what is to be written to `sending`, if that is empty.
+    pub(crate) fn poll_transmit(&mut self, sending: &mut Outbox) {
+        self.attention = Attention::Awake;
+        self.connection.poll_transmit(&mut self.outbox);
+        if sending.is_empty() {
+            std::mem::swap(&mut self.outbox, sending);
+            self.unwritten = sending.len();
+        }
+    }
+
+    /// Takes note of how much is left of what was to be written.
+    pub(crate) fn handle_written(&mut self, unwritten: usize) {
+        if unwritten < self.unwritten {
+            self.unwritten = unwritten;
+            self.wake_waiting();
+        }
+    }
+
+    /// Ends the turn, unless something was left to do meanwhile.
+    pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.attention == Attention::Called {
+            return Poll::Ready(());
+        }
+        self.attention = Attention::Asleep;
+        if !self
+            .driver
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            self.driver = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether more may be read: not before what was read is handled.
+    pub(crate) fn wants_input(&self) -> bool {
+        matches!(self.input, Input::Empty)
+    }
+
+    /// Lends what was read, until the turn ends.
+    pub(crate) fn lend_input(&mut self, buffer: Box<[u8]>, length: usize) {
+        debug_assert!(self.wants_input(), "what was read before is handled first");
+        self.input = Input::Lent(buffer, 0..length);
+    }
+
+    /// Ends the loan: decodes ahead within bounds, so that pings are answered, and parks the rest.
+    pub(crate) fn settle_input(&mut self) {
+        while self.inbound_bytes < INBOUND_BYTES_MAX || self.receiver_gone {
+            let Some(message) = self.decode() else { break };
+            if !self.receiver_gone {
+                self.inbound_bytes += message.len() + INBOUND_MESSAGE_BYTES;
+                self.inbound.push_back(message);
+            }
+        }
+        self.input.park();
+    }
+
+    /// Wakes the receiver if there is something for it.
+    pub(crate) fn wake_receiver(&mut self) {
+        if (!self.inbound.is_empty() || self.ended.is_some())
+            && let Some(waker) = self.receiver.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Wakes those who wait for room, for a flush, for a pong or for the end.
+    pub(crate) fn wake_waiting(&mut self) {
+        for waker in self.waiting.drain(..) {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn handle_eof(&mut self, error: Option<io::Error>) {
+        if self.io_error.is_none() {
+            self.io_error = error;
+        }
+        self.connection.handle_eof(self.now);
+        self.notice_end();
+    }
+
+    /// A deadline has passed. The peer is not blamed for what it could not do or we did not see.
+    ///
+    /// `crawled`: the stream took bytes after it had been full, so the peer reads, if slowly.
+    /// `blocked`: the stream is full.
+    pub(crate) fn handle_deadline(&mut self, crawled: bool, blocked: bool) {
+        let held_back = !self.wants_input() && !blocked;
+        if held_back {
+            self.connection.postpone_message(self.now);
+        }
+        if held_back || crawled {
+            self.connection.postpone_pong(self.now);
+        }
+        self.connection.handle_timeout(self.now);
+        self.notice_end();
+    }
+
+    /// Nothing more can be written. What the peer sent before may still tell why, so the end is
+    /// left to the reading side; this is kept for it.
+    pub(crate) fn handle_write_error(&mut self, error: io::Error) {
+        self.io_error.get_or_insert(error);
+        self.write_failed = true;
+    }
+
+    /// Drops what was to be written.
+    pub(crate) fn discard_outbox(&mut self) {
+        self.outbox.clear();
+    }
+
+    fn next_message(&mut self) -> Option<Message> {
+        if let Some(message) = self.inbound.pop_front() {
+            self.inbound_bytes -= message.len() + INBOUND_MESSAGE_BYTES;
+            if self.inbound.is_empty() {
+                self.inbound = VecDeque::new();
+            }
+            return Some(message);
+        }
+        if self.wants_input() {
+            return None;
+        }
+        if self.attention == Attention::Asleep {
+            self.read_clock();
+        }
+        let message = self.decode();
+        // All that was read is handled: the driver may read on.
+        if self.wants_input() {
+            self.wake_driver();
+        }
+        message
+    }
+
+    /// Decodes up to the next message.
+    fn decode(&mut self) -> Option<Message> {
+        let mut found = None;
+        while found.is_none() && !self.wants_input() {
+            let (consumed, event) = self
+                .connection
+                .handle_input(self.now, self.input.unhandled());
+            let mut control = true;
+            match event {
+                Some(Event::Text(text)) => found = Some(buffer::keep_text(text)),
+                Some(Event::Binary(bytes)) => found = Some(buffer::keep_binary(bytes)),
+                Some(Event::Pong {
+                    round_trip: Some(_),
+                }) => self.pongs = self.pongs.wrapping_add(1),
+                Some(_) => {}
+                None => control = false,
+            }
+            self.input.consume(consumed);
+            if control && found.is_none() {
+                self.notice_control();
+            }
+        }
+        found
+    }
+
+    /// After a control frame or a violation: there may be an answer to transmit, a pong that
+    /// somebody waits for, an end.
+    fn notice_control(&mut self) {
+        self.notice_end();
+        // Each ping gets its pong, before the reply to what follows it; where the peer does not
+        // read, the outbox is full, and the protocol keeps the latest pong only.
+        if self.has_room() {
+            self.connection.poll_transmit(&mut self.outbox);
+        }
+        self.wake_waiting();
+        self.wake_driver();
+    }
+
+    /// Tells everybody once the end is decided.
+    fn notice_end(&mut self) {
+        if self.ended.is_none()
+            && let Some(ended) = self.connection.ended()
+        {
+            self.ended = Some(Ended::new(ended.clone(), self.io_error.take()));
+            self.wake_waiting();
+        }
+    }
+
+    /// Leaves something to do to the driver.
+    fn wake_driver(&mut self) {
+        let before = std::mem::replace(&mut self.attention, Attention::Called);
+        if before == Attention::Asleep
+            && let Some(waker) = &self.driver
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn read_clock(&mut self) {
+        let elapsed = self.epoch.elapsed();
+        self.now = self.now.max(Time::ZERO + elapsed);
+    }
+}

@@ -1,0 +1,348 @@
+//! What the user holds: a connection, or its halves.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chappe_proto::{CloseCode, Payload, Prepared, State};
+
+use crate::error::{CloseError, Ended, NotSent, SendError};
+use crate::message::Message;
+use crate::shared::Shared;
+use crate::stream::MessageStream;
+
+/// An open WebSocket connection.
+///
+/// Every method that waits is safe to cancel: a message is received once, or sent once, or not at
+/// all. When all handles are dropped, the connection is closed with 1000, after what was sent.
+///
+/// All that [`Sender`] can do, a `WebSocket` can too.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut ws = chappe::connect("ws://127.0.0.1:8000/echo").await?;
+/// ws.send("hello").await?;
+/// assert_eq!(ws.recv().await?, Some("hello".into()));
+/// ws.close(chappe::CloseCode::NORMAL, "bye").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct WebSocket {
+    receiver: Receiver,
+    sender: Sender,
+    subprotocol: Option<Box<str>>,
+}
+
+impl WebSocket {
+    pub(crate) fn new(shared: &Arc<Shared>, subprotocol: Option<&str>) -> Self {
+        Self {
+            receiver: Receiver {
+                handle: Handle::new(shared.clone()),
+            },
+            sender: Sender {
+                handle: Handle::new(shared.clone()),
+            },
+            subprotocol: subprotocol.map(Box::from),
+        }
+    }
+
+    /// Waits for the next message; `None` after a closing handshake.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`] when the connection ended in any other way. Asking again gives the same again.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Ended> {
+        self.receiver.recv().await
+    }
+
+    /// The subprotocol that was agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    /// Another handle for sending, for other tasks and threads.
+    pub fn sender(&self) -> Sender {
+        self.sender.clone()
+    }
+
+    /// The two directions, to be used from different tasks.
+    pub fn split(self) -> (Sender, Receiver) {
+        (self.sender, self.receiver)
+    }
+
+    /// The connection as a `Stream` and `Sink` of messages.
+    pub fn into_stream(self) -> MessageStream {
+        MessageStream::new(self)
+    }
+
+    pub(crate) fn receiver(&mut self) -> &mut Receiver {
+        &mut self.receiver
+    }
+}
+
+impl std::ops::Deref for WebSocket {
+    type Target = Sender;
+
+    fn deref(&self) -> &Sender {
+        &self.sender
+    }
+}
+
+/// The receiving direction of a connection.
+///
+/// When it is dropped while a [`Sender`] lives, messages are dropped as they arrive.
+#[derive(Debug)]
+pub struct Receiver {
+    handle: Handle,
+}
+
+impl Receiver {
+    /// Waits for the next message; `None` after a closing handshake.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`] when the connection ended in any other way. Asking again gives the same again.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Ended> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    pub(crate) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, Ended>> {
+        self.handle.shared.lock().poll_recv(cx)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.handle.shared.lock().drop_receiver();
+    }
+}
+
+/// The sending direction of a connection. Clones send on the same connection, from anywhere.
+///
+/// ```no_run
+/// # async fn run(ws: chappe::WebSocket) -> Result<(), Box<dyn std::error::Error>> {
+/// let (sender, mut receiver) = ws.split();
+/// let clock = sender.clone();
+/// tokio::spawn(async move { clock.send("tick").await });
+/// while let Some(message) = receiver.recv().await? {
+///     sender.send(message).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sender {
+    handle: Handle,
+}
+
+impl Sender {
+    /// Queues a message, waiting for room in the outbox but never for the wire.
+    ///
+    /// It leaves by itself, with all that is queued, when this task waits for something.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the message, when the connection is closing or closed.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        let message = message.into();
+        let result = poll_fn(|cx| self.poll_send(cx, message.payload())).await;
+        result.map_err(|reason| SendError::new(message, reason))
+    }
+
+    /// Queues a message if there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the message, when there is no room, or the connection is not open.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        let message = message.into();
+        let result = self.handle.shared.lock().try_send(message.payload());
+        result.map_err(|reason| SendError::new(message, reason))
+    }
+
+    /// Queues a message that was prepared once for many connections; see [`send`](Self::send).
+    ///
+    /// A server's connection refers to it: it is neither framed nor copied again.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] when the connection is closing or closed.
+    pub async fn send_prepared(&self, message: &Prepared) -> Result<(), SendError<()>> {
+        let result = poll_fn(|cx| self.poll_send(cx, message.into())).await;
+        result.map_err(|reason| SendError::new((), reason))
+    }
+
+    /// Queues a prepared message if there is room for it; see [`try_send`](Self::try_send).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] when there is no room, or the connection is not open.
+    pub fn try_send_prepared(&self, message: &Prepared) -> Result<(), SendError<()>> {
+        let result = self.handle.shared.lock().try_send(message.into());
+        result.map_err(|reason| SendError::new((), reason))
+    }
+
+    /// Waits until a message can be queued without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] when the connection is closing or closed.
+    pub async fn ready(&self) -> Result<(), SendError<()>> {
+        poll_fn(|cx| self.poll_ready(cx))
+            .await
+            .map_err(|reason| SendError::new((), reason))
+    }
+
+    /// Waits until all that was queued is written to the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] when the stream failed before that.
+    pub async fn flush(&self) -> Result<(), SendError<()>> {
+        poll_fn(|cx| self.poll_flush(cx))
+            .await
+            .map_err(|reason| SendError::new((), reason))
+    }
+
+    /// Sends a ping and waits for its pong; gives the time between.
+    ///
+    /// Pings are sent without this too ([`Limits::ping_interval`](crate::Limits)); while one is
+    /// under way, its pong answers for both.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`] when the connection ended before the pong came.
+    pub async fn ping(&self) -> Result<Duration, Ended> {
+        let before = self.handle.shared.lock().ping();
+        poll_fn(|cx| {
+            let mut shared = self.handle.shared.lock();
+            match (shared.pongs(), shared.ended()) {
+                ((now, Some(round_trip)), _) if now != before => Poll::Ready(Ok(round_trip)),
+                (_, Some(ended)) => Poll::Ready(Err(ended.clone())),
+                _ => {
+                    shared.wait(cx);
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// The round-trip time of the last ping that was answered.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.handle.shared.lock().pongs().1
+    }
+
+    /// Closes the connection, after all that was queued, and waits for the peer's close frame.
+    ///
+    /// Takes [`Limits::close_timeout`](crate::Limits) at most. Messages that arrive meanwhile are
+    /// dropped, as in browsers. Where the closing handshake has begun already, only waits.
+    /// [`CloseCode::NO_STATUS`] with no reason sends an empty close frame.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError::Argument`] for a code that must not be sent or a reason of more than 123
+    /// bytes; [`CloseError::Ended`] when the end was not clean.
+    pub async fn close(&self, code: CloseCode, reason: &str) -> Result<(), CloseError> {
+        self.handle
+            .shared
+            .lock()
+            .close(code, reason)
+            .map_err(CloseError::Argument)?;
+        let ended = self.closed().await;
+        if ended.is_clean() {
+            Ok(())
+        } else {
+            Err(CloseError::Ended(ended))
+        }
+    }
+
+    /// Waits until the connection has ended, whoever ends it.
+    pub async fn closed(&self) -> Ended {
+        poll_fn(|cx| self.poll_closed(cx)).await
+    }
+
+    /// OPEN, CLOSING or CLOSED (RFC 6455, section 7.1).
+    pub fn state(&self) -> State {
+        self.handle.shared.lock().connection().state()
+    }
+
+    fn poll_send(&self, cx: &Context<'_>, message: Payload<'_>) -> Poll<Result<(), NotSent>> {
+        let mut shared = self.handle.shared.lock();
+        match shared.try_send(message) {
+            Err(NotSent::Full) => {
+                shared.wait(cx);
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<Result<(), NotSent>> {
+        let mut shared = self.handle.shared.lock();
+        if !shared.is_open() {
+            return Poll::Ready(Err(NotSent::Closed(shared.ended().cloned())));
+        }
+        if shared.has_room() {
+            return Poll::Ready(Ok(()));
+        }
+        shared.wait(cx);
+        Poll::Pending
+    }
+
+    pub(crate) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), NotSent>> {
+        let mut shared = self.handle.shared.lock();
+        if shared.is_flushed() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(ended) = shared.ended() {
+            return Poll::Ready(Err(NotSent::Closed(Some(ended.clone()))));
+        }
+        shared.wait(cx);
+        Poll::Pending
+    }
+
+    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<Ended> {
+        let mut shared = self.handle.shared.lock();
+        if let Some(ended) = shared.ended() {
+            return Poll::Ready(ended.clone());
+        }
+        shared.wait(cx);
+        Poll::Pending
+    }
+
+    pub(crate) fn begin_close(&self) {
+        let result = self.handle.shared.lock().close(CloseCode::NORMAL, "");
+        result.expect("1000 may be sent");
+    }
+}
+
+/// Counts the handles of a connection: when the last is dropped, it is closed.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.lock().add_handle();
+        Self { shared }
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.lock().drop_handle();
+    }
+}
