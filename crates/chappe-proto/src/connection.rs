@@ -293,8 +293,8 @@ impl Connection {
 
     /// Begins the closing handshake; without effect if it has begun already.
     ///
-    /// What the peer sends from here on is checked but not handed out, as in browsers; only its
-    /// close frame still counts. [`CloseCode::NO_STATUS`] and no reason sends an empty frame.
+    /// Messages that the peer sends before its own close frame are still handed out.
+    /// [`CloseCode::NO_STATUS`] and no reason sends an empty frame.
     ///
     /// # Errors
     ///
@@ -483,7 +483,7 @@ impl Connection {
                 } else {
                     Kind::Binary
                 };
-                return Ok(self.deliver(Found::Here(kind, start..*consumed)));
+                return Ok(Step::Found(Found::Here(kind, start..*consumed)));
             }
             if let Some(joining) = &mut self.joining {
                 joining.resume(header);
@@ -502,17 +502,8 @@ impl Connection {
 
     fn end_data(&mut self) -> Result<Step, ProtocolError> {
         match self.joining.take_if(|joining| joining.is_last_frame()) {
-            Some(joining) => Ok(self.deliver(Found::Joined(joining.finish()?))),
+            Some(joining) => Ok(Step::Found(Found::Joined(joining.finish()?))),
             None => Ok(Step::Again),
-        }
-    }
-
-    /// Once we have sent a close frame, messages are checked but not handed out.
-    fn deliver(&self, message: Found) -> Step {
-        if self.closing.is_some() {
-            Step::Again
-        } else {
-            Step::Found(message)
         }
     }
 

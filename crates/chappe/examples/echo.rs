@@ -12,7 +12,9 @@ use chappe::{Limits, Server};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1).ok_or("usage: echo ADDRESS, such as 127.0.0.1:9001")?;
+    let address = std::env::args()
+        .nth(1)
+        .ok_or("usage: echo ADDRESS, such as 127.0.0.1:9001")?;
     let mut limits = Limits::default();
     limits.message_bytes_max = 16 * 1024 * 1024;
     limits.fragments_max = 65_537;

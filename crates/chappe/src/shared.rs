@@ -72,7 +72,7 @@ pub(crate) struct Inner {
     receiver: Option<Waker>,
     /// Whoever waits for room, for a flush, for a pong or for the end.
     waiting: Vec<Waker>,
-    receiver_gone: bool,
+    dropping_messages: bool,
     handles: usize,
     pongs: u32,
     ended: Option<Ended>,
@@ -151,7 +151,7 @@ impl Inner {
             driver: None,
             receiver: None,
             waiting: Vec::new(),
-            receiver_gone: false,
+            dropping_messages: false,
             handles: 0,
             pongs: 0,
             ended: None,
@@ -266,10 +266,10 @@ impl Inner {
     }
 
     /// Messages are dropped from here on; pings and close frames still count.
-    pub(crate) fn drop_receiver(&mut self) {
-        self.receiver_gone = true;
-        self.receiver = None;
+    pub(crate) fn drop_messages(&mut self) {
+        self.dropping_messages = true;
         self.inbound = VecDeque::new();
+        self.inbound_bytes = 0;
         self.wake_driver();
     }
 
@@ -338,9 +338,9 @@ impl Inner {
 
     /// Ends the loan: decodes ahead within bounds, so that pings are answered, and parks the rest.
     pub(crate) fn settle_input(&mut self) {
-        while self.inbound_bytes < INBOUND_BYTES_MAX || self.receiver_gone {
+        while self.inbound_bytes < INBOUND_BYTES_MAX || self.dropping_messages {
             let Some(message) = self.decode() else { break };
-            if !self.receiver_gone {
+            if !self.dropping_messages {
                 self.inbound_bytes += message.len() + INBOUND_MESSAGE_BYTES;
                 self.inbound.push_back(message);
             }

@@ -118,7 +118,7 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.handle.shared.lock().drop_receiver();
+        self.handle.shared.lock().drop_messages();
     }
 }
 
@@ -240,26 +240,38 @@ impl Sender {
 
     /// Closes the connection, after all that was queued, and waits for the peer's close frame.
     ///
-    /// Takes [`Limits::close_timeout`](crate::Limits) at most. Messages that arrive meanwhile are
-    /// dropped, as in browsers. Where the closing handshake has begun already, only waits.
-    /// [`CloseCode::NO_STATUS`] with no reason sends an empty close frame.
+    /// Takes [`Limits::close_timeout`](crate::Limits) at most. Messages that arrive from here on
+    /// are dropped, as in browsers; [`begin_close`](Self::begin_close) keeps them. Where the
+    /// closing handshake has begun already, it only waits. [`CloseCode::NO_STATUS`] with no reason
+    /// sends an empty close frame.
     ///
     /// # Errors
     ///
     /// [`CloseError::Argument`] for a code that must not be sent or a reason of more than 123
     /// bytes; [`CloseError::Ended`] when the end was not clean.
     pub async fn close(&self, code: CloseCode, reason: &str) -> Result<(), CloseError> {
-        self.handle
-            .shared
-            .lock()
-            .close(code, reason)
-            .map_err(CloseError::Argument)?;
+        self.begin_close(code, reason)?;
+        self.handle.shared.lock().drop_messages();
         let ended = self.closed().await;
         if ended.is_clean() {
             Ok(())
         } else {
             Err(CloseError::Ended(ended))
         }
+    }
+
+    /// Closes the connection, after all that was queued, and waits for nothing: what the peer
+    /// sends before its own close frame can still be received, and has to be.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError::Argument`], as [`close`](Self::close).
+    pub fn begin_close(&self, code: CloseCode, reason: &str) -> Result<(), CloseError> {
+        self.handle
+            .shared
+            .lock()
+            .close(code, reason)
+            .map_err(CloseError::Argument)
     }
 
     /// Waits until the connection has ended, whoever ends it.
@@ -314,11 +326,6 @@ impl Sender {
         }
         shared.wait(cx);
         Poll::Pending
-    }
-
-    pub(crate) fn begin_close(&self) {
-        let result = self.handle.shared.lock().close(CloseCode::NORMAL, "");
-        result.expect("1000 may be sent");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use chappe_proto::CloseCode;
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 
@@ -83,7 +84,9 @@ impl Sink<Message> for MessageStream {
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.ws.begin_close();
+        self.ws
+            .begin_close(CloseCode::NORMAL, "")
+            .expect("1000 may be sent");
         let ended = ready!(self.ws.poll_closed(cx));
         Poll::Ready(if ended.is_clean() {
             Ok(())

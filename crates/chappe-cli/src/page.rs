@@ -1,0 +1,168 @@
+//! The echo page, embedded, and what else plain HTTP gets on the server's port.
+//!
+//! In: a stream with a request on it. Out: a file of the page, or an answer in words. Nothing on
+//! the page is loaded from elsewhere, and its policy forbids it too.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use chappe::Rewind;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    REFERRER_POLICY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// Answers the request on this stream, and closes it: a later request on the same connection
+/// might ask for a WebSocket, which is not for this side of the front door.
+pub(crate) async fn answer(stream: Rewind<TcpStream>) {
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(respond(&request)) });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(ANSWER_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "HTTP request failed"),
+        Err(_) => tracing::debug!("HTTP request took too long"),
+    }
+}
+
+fn respond(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    let mut response = if path == "/echo" {
+        in_words(
+            StatusCode::UPGRADE_REQUIRED,
+            "/echo speaks WebSocket: open / in a browser, or type `chappe connect`",
+        )
+    } else if let Some(file) = FILES.iter().find(|file| file.path == path) {
+        match *request.method() {
+            Method::GET | Method::HEAD => file.response(),
+            _ => in_words(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the page is there to be read: GET it",
+            ),
+        }
+    } else {
+        in_words(
+            StatusCode::NOT_FOUND,
+            "there is a page at / and a WebSocket at /echo",
+        )
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn in_words(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    if status == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+/// A file of the page.
+struct File {
+    path: &'static str,
+    kind: &'static str,
+    content: &'static str,
+}
+
+impl File {
+    fn response(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(self.content));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        response
+    }
+}
+
+macro_rules! asset {
+    ($name:literal) => {
+        include_str!(concat!("../assets/", $name))
+    };
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const FILES: [File; 9] = [
+    File {
+        path: "/",
+        kind: HTML,
+        content: asset!("index.html"),
+    },
+    File {
+        path: "/page.css",
+        kind: CSS,
+        content: asset!("page.css"),
+    },
+    File {
+        path: "/icon.svg",
+        kind: SVG,
+        content: asset!("icon.svg"),
+    },
+    File {
+        path: "/page.js",
+        kind: SCRIPT,
+        content: asset!("page.js"),
+    },
+    File {
+        path: "/closing.js",
+        kind: SCRIPT,
+        content: asset!("closing.js"),
+    },
+    File {
+        path: "/messages.js",
+        kind: SCRIPT,
+        content: asset!("messages.js"),
+    },
+    File {
+        path: "/payload.js",
+        kind: SCRIPT,
+        content: asset!("payload.js"),
+    },
+    File {
+        path: "/round-trips.js",
+        kind: SCRIPT,
+        content: asset!("round-trips.js"),
+    },
+    File {
+        path: "/table.js",
+        kind: SCRIPT,
+        content: asset!("table.js"),
+    },
+];
+
+const HEADERS: [(HeaderName, &str); 4] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+         img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (CACHE_CONTROL, "no-cache"),
+];
+
+/// From the request's head to the last byte that a client has taken.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
