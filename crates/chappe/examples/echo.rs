@@ -1,7 +1,9 @@
 //! Sends every message back.
 //!
+//! ```text
 //! Run:  cargo run --release -p chappe --example echo 127.0.0.1:9001
-//! See:  with `chappe connect ws://127.0.0.1:9001` in another terminal, each line twice.
+//! See:  with `chappe connect ws://127.0.0.1:9001` in another terminal, each line comes back.
+//! ```
 //!
 //! Messages may have 16 MiB and 65,537 fragments: more than the defaults, and what the conformance
 //! suite Autobahn sends at most (65,536 frames of 64 bytes, and an empty one that ends them).

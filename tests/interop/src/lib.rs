@@ -1,0 +1,1 @@
+//! Chappe against real peers.
