@@ -57,3 +57,8 @@ pub use utf8::Utf8Bytes;
 
 #[cfg(test)]
 mod tests;
+
+/// The README's examples are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

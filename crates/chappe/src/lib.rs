@@ -63,3 +63,8 @@ pub use rewind::Rewind;
 pub use serve::{Server, serve};
 pub use socket::{Receiver, Sender, WebSocket};
 pub use stream::MessageStream;
+
+/// The README's examples are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
