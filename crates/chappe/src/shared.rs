@@ -126,10 +126,12 @@ impl Input {
 
     /// Ends a loan: what is left moves to a buffer of exactly its size.
     fn park(&mut self) {
-        if let Self::Lent(buffer, range) = std::mem::take(self) {
+        if let Self::Lent(buffer, range) = self {
             let left = Box::from(&buffer[range.clone()]);
-            *self = Self::Parked(left, 0..range.len());
-            buffer::return_read_buffer(buffer);
+            let parked = Self::Parked(left, 0..range.len());
+            if let Self::Lent(buffer, _) = std::mem::replace(self, parked) {
+                buffer::return_read_buffer(buffer);
+            }
         }
     }
 }
