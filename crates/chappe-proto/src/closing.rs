@@ -18,32 +18,8 @@ use std::fmt;
 
 use crate::close_code::CloseCode;
 use crate::error::{ProtocolError, SendError};
-use crate::frame::Role;
+use crate::terms::{Role, Side, State};
 use crate::time::Time;
-
-/// The states of a connection, in the RFC's words (sections 4.1 and 7.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// The opening handshake is not complete.
-    Connecting,
-    /// Messages flow.
-    Open,
-    /// A close frame was sent or received.
-    Closing,
-    /// The stream has ended, or is to be ended.
-    Closed,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connecting => "CONNECTING",
-            Self::Open => "OPEN",
-            Self::Closing => "CLOSING",
-            Self::Closed => "CLOSED",
-        })
-    }
-}
 
 /// What a close frame says (section 5.5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,15 +88,6 @@ impl fmt::Display for CloseFrame {
         // The reason is the peer's: escaped, so that it can't forge a line in a log.
         write!(f, "{}: \"{}\"", self.code, self.reason.escape_debug())
     }
-}
-
-/// One end of the connection, as seen from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// This end.
-    Local,
-    /// The other end.
-    Peer,
 }
 
 /// Why a connection ended.

@@ -20,15 +20,16 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::close_code::CloseCode;
-use crate::closing::{CloseFrame, Closing, Ended, State};
+use crate::closing::{CloseFrame, Closing, Ended};
 use crate::error::{ProtocolError, SendError};
-use crate::frame::{HEADER_BYTES_MAX, Header, Kind, Opcode, Role};
+use crate::frame::{HEADER_BYTES_MAX, Header, Opcode};
 use crate::keepalive::Keepalive;
 use crate::limits::Limits;
 use crate::mask::Mask;
 use crate::message::{self, Joined, Joining};
 use crate::prepared::Prepared;
 use crate::random::{Random, SystemRandom};
+use crate::terms::{Kind, Role, State};
 use crate::time::Time;
 use crate::utf8::{self, Utf8Bytes};
 
@@ -140,6 +141,12 @@ impl Payload<'_> {
     }
 }
 
+impl<'a> From<&'a Prepared> for Payload<'a> {
+    fn from(prepared: &'a Prepared) -> Self {
+        Self::Prepared(prepared)
+    }
+}
+
 /// Where frames are put until they are written: bytes of its own, and bytes it refers to.
 ///
 /// What is appended through either method keeps its order.
@@ -227,8 +234,9 @@ impl Connection {
     pub fn handle_eof(&mut self, now: Time) {
         match &mut self.closing {
             Some(closing) => closing.handle_eof(),
-            None => self.end(Closing::lose(now)),
+            None => self.closing = Some(Box::new(Closing::lose(now))),
         }
+        self.stop_reading();
     }
 
     /// Does what is due: pings, fails what took too long, ends the closing handshake.
@@ -520,10 +528,12 @@ impl Connection {
             }
             Opcode::Close => {
                 let frame = CloseFrame::decode(&payload)?;
+                let deadline = now + self.limits.close_timeout;
                 match &mut self.closing {
                     Some(closing) => closing.handle_close_frame(frame),
-                    None => self.end(Closing::answer(frame, now + self.limits.close_timeout)),
+                    None => self.closing = Some(Box::new(Closing::answer(frame, deadline))),
                 }
+                self.stop_reading();
                 Ok(Step::Found(Found::Close))
             }
             _ => Ok(Step::Again),
@@ -531,15 +541,16 @@ impl Connection {
     }
 
     fn fail(&mut self, now: Time, error: ProtocolError) {
+        let deadline = now + self.limits.close_timeout;
         match &mut self.closing {
             Some(closing) => closing.handle_violation(error),
-            None => self.end(Closing::fail(error, now + self.limits.close_timeout)),
+            None => self.closing = Some(Box::new(Closing::fail(error, deadline))),
         }
+        self.stop_reading();
     }
 
     /// Nothing will be read any more, so nothing incomplete is kept.
-    fn end(&mut self, closing: Closing) {
-        self.closing = Some(Box::new(closing));
+    fn stop_reading(&mut self) {
         self.frame = None;
         self.joining = None;
         self.control = Vec::new();

@@ -7,8 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::close_code::CloseCode;
-use crate::closing::State;
-use crate::frame::Role;
+use crate::terms::{Role, State};
 
 /// The peer broke a rule or a limit. The connection fails with [`ProtocolError::close_code`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,35 +4,7 @@
 //! first byte that breaks it. Payloads, limits and the order of frames are others' business.
 
 use crate::error::ProtocolError;
-
-/// Which end of the connection one is. Clients mask what they send, servers don't (section 5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The side that opened the connection.
-    Client,
-    /// The side that accepted it.
-    Server,
-}
-
-impl Role {
-    /// The other side.
-    #[must_use]
-    pub const fn peer(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
-
-/// What a message carries (section 5.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// UTF-8 text.
-    Text,
-    /// Any bytes.
-    Binary,
-}
+use crate::terms::{Kind, Role};
 
 /// What a frame is for (sections 5.4 to 5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,17 +41,18 @@ mod mask;
 mod message;
 mod prepared;
 mod random;
+mod terms;
 mod time;
 mod utf8;
 
 pub use close_code::CloseCode;
-pub use closing::{Cause, CloseFrame, Ended, Side, State};
+pub use closing::{Cause, CloseFrame, Ended};
 pub use connection::{Connection, Event, Outbox, Payload};
 pub use error::{ProtocolError, SendError};
-pub use frame::{Kind, Role};
 pub use limits::Limits;
 pub use prepared::Prepared;
 pub use random::{Random, SystemRandom};
+pub use terms::{Kind, Role, Side, State};
 pub use time::Time;
 pub use utf8::Utf8Bytes;
 

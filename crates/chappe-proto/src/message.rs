@@ -93,13 +93,15 @@ impl Joining {
 
     /// Appends a piece of the current frame's payload, unmasked.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
+        // Behind a frame that is not the last any number of bytes may follow.
+        let whole = if self.fin { self.declared } else { u64::MAX };
         match &mut self.buffer {
             Buffer::Text(text) => {
-                let additional = room(text.bytes(), piece.len(), self.declared);
+                let additional = room(text.bytes(), piece.len(), whole);
                 text.push(piece, additional)?;
             }
             Buffer::Binary(bytes) => {
-                bytes.reserve_exact(room(bytes, piece.len(), self.declared));
+                bytes.reserve_exact(room(bytes, piece.len(), whole));
                 bytes.extend_from_slice(piece);
             }
         }
@@ -133,13 +135,14 @@ impl From<InvalidUtf8> for ProtocolError {
     }
 }
 
-/// How many bytes to make room for, so that `piece` fits: what was declared, but no more than
-/// doubles what is held. So the cost of growing is linear, and no memory is taken on credit.
-fn room(held: &Vec<u8>, piece: usize, declared: u64) -> usize {
+/// How many bytes to make room for, so that `piece` fits: what is missing of the `whole`, but no
+/// more than doubles what is held. So the cost of growing is linear in whatever fragments and
+/// pieces the message comes, and no memory is taken on credit.
+fn room(held: &Vec<u8>, piece: usize, whole: u64) -> usize {
     if held.capacity() - held.len() >= piece {
         return 0;
     }
-    let missing = usize::try_from(declared)
+    let missing = usize::try_from(whole)
         .unwrap_or(usize::MAX)
         .saturating_sub(held.len());
     missing.min(held.len() + piece).max(piece)

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
-use crate::connection::Payload;
-use crate::frame::{Header, Kind, Opcode};
+use crate::frame::{Header, Opcode};
+use crate::terms::Kind;
 
 /// A message with its frame, ready for any number of server connections. Cloning copies nothing.
 ///
@@ -67,11 +67,5 @@ impl Prepared {
     /// Whether the message is text or binary.
     pub fn kind(&self) -> Kind {
         self.kind
-    }
-}
-
-impl<'a> From<&'a Prepared> for Payload<'a> {
-    fn from(prepared: &'a Prepared) -> Self {
-        Self::Prepared(prepared)
     }
 }

@@ -17,9 +17,9 @@ use http::{Response, StatusCode, Uri, Version};
 use super::head::{HeadError, HeadReader};
 use super::origin::Host;
 use super::{extensions, has_token, is_token, key, quoted};
-use crate::closing::State;
 use crate::limits::Limits;
 use crate::random::Random;
+use crate::terms::State;
 use crate::time::Time;
 
 /// What a client asks for: a URL, subprotocols, more headers.

@@ -11,7 +11,7 @@
 //! accept is decided on an [`http::Request`], so that it does not matter who parsed it.
 
 mod client;
-mod extensions;
+pub(crate) mod extensions;
 mod head;
 mod key;
 mod origin;

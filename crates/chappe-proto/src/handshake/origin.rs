@@ -4,7 +4,7 @@
 //! check any page could use a visitor's login. `Host` guards what listens on loopback: a name of
 //! an attacker's that resolves to 127.0.0.1 has the same origin as its own page.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 /// Which origins may connect. A handshake without `Origin` is not a browser's, and may.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,8 +20,16 @@ pub enum Origins {
 }
 
 impl Origins {
-    /// Whether a page with this origin may connect to this host.
-    pub(crate) fn allow(&self, origin: &str, host: &str) -> bool {
+    /// Whether a page with this origin (the `Origin` header) may connect to this host (the `Host`
+    /// header).
+    ///
+    /// ```
+    /// use chappe_proto::handshake::Origins;
+    ///
+    /// assert!(Origins::Same.allow("https://example.com", "example.com"));
+    /// assert!(!Origins::Same.allow("https://example.com", "example.com:8000"));
+    /// ```
+    pub fn allow(&self, origin: &str, host: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Same => is_same_origin(origin, host),
@@ -42,7 +50,7 @@ pub enum Hosts {
     /// Any name.
     #[default]
     Any,
-    /// `localhost` and loopback addresses, with any port.
+    /// `localhost`, `127.0.0.1` and `[::1]`, with any port.
     Loopback,
     /// These names, such as `example.com`, and those of [`Hosts::Loopback`], with any port.
     Listed(Vec<String>),
@@ -89,16 +97,10 @@ impl<'a> Host<'a> {
     }
 
     fn is_loopback(&self) -> bool {
-        let ipv6 = self
-            .name
-            .strip_prefix('[')
-            .and_then(|name| name.strip_suffix(']'));
-        self.name.eq_ignore_ascii_case("localhost")
-            || self
-                .name
-                .parse()
-                .is_ok_and(|address: Ipv4Addr| address.is_loopback())
-            || ipv6.is_some_and(|name| name.parse() == Ok(Ipv6Addr::LOCALHOST))
+        let names = ["localhost", "127.0.0.1", "[::1]"];
+        names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(self.name))
     }
 }
 

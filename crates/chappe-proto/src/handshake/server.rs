@@ -17,8 +17,8 @@ use http::{Method, Request, StatusCode, Version};
 use super::head::{HeadError, HeadReader};
 use super::origin::{Host, Hosts, Origins};
 use super::{extensions, has_token, is_token, key, quoted};
-use crate::closing::State;
 use crate::limits::Limits;
+use crate::terms::State;
 use crate::time::Time;
 
 /// Reads the request that opens a connection.

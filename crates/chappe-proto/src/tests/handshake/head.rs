@@ -1,0 +1,315 @@
+//! Heads: what is no HTTP/1.1, and what is too much of it (RFC 9112).
+
+use std::sync::Arc;
+
+use super::super::START;
+use super::server::{answer, check_refused};
+use super::{Head, limits};
+use crate::Limits;
+use crate::handshake::{HeadError, Policy, Refusal, ServerHandshake, quoted};
+
+#[track_caller]
+fn check_head_fails(head: &[u8], expected: HeadError) {
+    let expected = Refusal::Head(expected);
+    check_refused(&Policy::default(), &Limits::default(), head, &expected);
+}
+
+/// A head that is good so far, and fails at its very last byte.
+#[track_caller]
+fn check_fails_at_last_byte(head: &[u8], limits: &Limits, expected: HeadError) {
+    let policy = Policy::default();
+    let good = &head[..head.len() - 1];
+    assert!(answer(&policy, limits, good, &[]).is_none());
+    check_refused(&policy, limits, head, &Refusal::Head(expected));
+}
+
+#[test]
+fn every_prefix_of_a_head_is_waited_for() {
+    let head = Head::request().bytes();
+    for end in 0..head.len() {
+        let prefix = &head[..end];
+        let answer = answer(&Policy::default(), &Limits::default(), prefix, &[]);
+        assert!(answer.is_none(), "{end}");
+    }
+}
+
+#[test]
+fn first_line_must_be_that_of_a_request() {
+    for line in [
+        "GET /chat",
+        "GET /chat ",
+        "GET  /chat HTTP/1.1",
+        "GET /chat  HTTP/1.1",
+        "GET /chat HTTP/1.1 ",
+        "GET /chat HTTP/1.1 x",
+        "GET /a b HTTP/1.1",
+        "GET\t/chat HTTP/1.1",
+        "GET",
+        " GET /chat HTTP/1.1x",
+        "/chat HTTP/1.1",
+        "G\u{eb}T /chat HTTP/1.1",
+        "G(T /chat HTTP/1.1",
+        "GET /chat http/1.1",
+        "GET /chat HTTP/1",
+        "GET /chat HTTP/1.1.1",
+        "GET /chat HTTP/11",
+        "GET /chat HTTP/a.1",
+        "GET /chat HTTPS/1.1",
+        "GET /chat WS/1.1",
+        "HTTP/1.1 101 Switching Protocols",
+        "hello",
+    ] {
+        let head = Head::request().start(line).bytes();
+        let expected = match line.as_bytes()[0] {
+            b' ' => HeadError::FoldedLine,
+            _ => HeadError::StartLine,
+        };
+        if line.starts_with("HTTP/1.1 101") {
+            // "Switching" is where the version should be, and there is no fourth word.
+            check_head_fails(&head, HeadError::StartLine);
+            continue;
+        }
+        check_head_fails(&head, expected);
+    }
+}
+
+#[test]
+fn an_empty_first_line_is_no_request() {
+    check_fails_at_last_byte(b"\r\n", &Limits::default(), HeadError::StartLine);
+}
+
+#[test]
+fn target_must_be_a_path() {
+    for target in [
+        "http://server.example.com/chat",
+        "ws://server.example.com/chat",
+        "server.example.com:80",
+        "*",
+        "chat",
+        "?x",
+        "/chat#fragment",
+        "/chat?x#",
+        "/a<b",
+        "/a>b",
+        "/a`b",
+        "",
+    ] {
+        let head = Head::request().start(&format!("GET {target} HTTP/1.1"));
+        check_head_fails(&head.bytes(), HeadError::Target);
+    }
+    check_head_fails(b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::Target);
+}
+
+#[test]
+fn lines_must_be_headers() {
+    for line in [
+        "no colon",
+        ": no name",
+        ":",
+        "Name : value",
+        "Na me: value",
+        "Name\t: value",
+        "N\u{e4}me: value",
+        "Na(me: value",
+        "\"Name\": value",
+        "Name/: value",
+        "[Name]: value",
+        "Na\u{1f980}: value",
+    ] {
+        let line_quoted = quoted(line.as_bytes());
+        let expected = HeadError::Header { line: line_quoted };
+        check_head_fails(&Head::request().with(line).bytes(), expected);
+    }
+}
+
+#[test]
+fn lines_end_with_both_cr_and_lf() {
+    let limits = Limits::default();
+    for head in [
+        &b"GET / HTTP/1.1\n"[..],
+        b"\n",
+        b"GET / HTTP/1.1\r\n\n",
+        b"GET / HTTP/1.1\r\nHost: a\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\n",
+    ] {
+        check_fails_at_last_byte(head, &limits, HeadError::BareLf);
+    }
+    for head in [
+        &b"GET / HTTP/1.1\rH"[..],
+        b"\r\r",
+        b"GET / HTTP/1.1\r\r",
+        b"GET / HTTP/1.1\r\nHost: a\rb",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\0",
+        b"GET / HTTP/1.1\r\n\r ",
+    ] {
+        check_fails_at_last_byte(head, &limits, HeadError::BareCr);
+    }
+}
+
+#[test]
+fn lines_are_not_folded() {
+    for head in [
+        &b" "[..],
+        b"\t",
+        b"GET / HTTP/1.1\r\n ",
+        b"GET / HTTP/1.1\r\n\t",
+        b"GET / HTTP/1.1\r\nHost: a\r\n ",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\t",
+    ] {
+        check_fails_at_last_byte(head, &Limits::default(), HeadError::FoldedLine);
+    }
+}
+
+#[test]
+fn control_bytes_are_refused_wherever_they_stand() {
+    let controls = (0..0x20).chain([0x7f]);
+    for byte in controls.filter(|byte| ![b'\t', b'\r', b'\n'].contains(byte)) {
+        for before in [
+            "",
+            "GE",
+            "GET /",
+            "GET / HTTP/1.1\r\n",
+            "GET / HTTP/1.1\r\nHost: a",
+        ] {
+            let head = [before.as_bytes(), &[byte]].concat();
+            let expected = HeadError::ControlByte { byte };
+            check_fails_at_last_byte(&head, &Limits::default(), expected);
+        }
+    }
+}
+
+#[test]
+fn first_line_meets_its_limit() {
+    let line = "GET / HTTP/1.1\r\n";
+    let exact = limits(|limits| limits.head_line_bytes_max = line.len());
+    let head = format!("{line}Host: a.much.longer.line.than.the.first.one\r\n\r\n");
+    let found = answer(&Policy::default(), &exact, head.as_bytes(), &[]);
+    assert_eq!(found, Some(Err(Refusal::NotUpgrade)));
+    for max in [0, 1, line.len() - 1] {
+        let limits = limits(|limits| limits.head_line_bytes_max = max);
+        let expected = HeadError::LineTooLong { max };
+        check_fails_at_last_byte(&line.as_bytes()[..=max], &limits, expected);
+    }
+    let endless = [b"GET /", &vec![b'a'; 8192 - 5][..], b"a"].concat();
+    let expected = HeadError::LineTooLong { max: 8192 };
+    check_fails_at_last_byte(&endless, &Limits::default(), expected);
+}
+
+#[test]
+fn head_meets_its_limit() {
+    let head = Head::request().bytes();
+    let exact = limits(|limits| limits.head_bytes_max = head.len());
+    assert!(matches!(
+        answer(&Policy::default(), &exact, &head, &[]),
+        Some(Ok(_))
+    ));
+    for max in [head.len() - 1, head.len() - 2, 40] {
+        let limits = limits(|limits| limits.head_bytes_max = max);
+        check_fails_at_last_byte(&head[..=max], &limits, HeadError::TooLong { max });
+    }
+    let endless = [b"GET / HTTP/1.1\r\nX: ", &vec![b'a'; 16_384][..]].concat();
+    let expected = HeadError::TooLong { max: 16_384 };
+    check_fails_at_last_byte(&endless[..=16_384], &Limits::default(), expected);
+}
+
+#[test]
+fn headers_meet_their_limit() {
+    let head = Head::request();
+    let exact = limits(|limits| limits.headers_max = 5);
+    assert!(matches!(
+        answer(&Policy::default(), &exact, &head.bytes(), &[]),
+        Some(Ok(_))
+    ));
+    for (max, head) in [(5, head.clone().with("X: y")), (4, head.clone()), (0, head)] {
+        let limits = limits(|limits| limits.headers_max = max);
+        let bytes = head.bytes();
+        // The line that is one too many fails as it ends.
+        let lines = bytes.split_inclusive(|&byte| byte == b'\n');
+        let bytes: Vec<u8> = lines.take(max + 2).flatten().copied().collect();
+        check_fails_at_last_byte(&bytes, &limits, HeadError::TooManyHeaders { max });
+    }
+    let mut head = Head::request();
+    for _ in 0..95 {
+        head = head.with("X: y");
+    }
+    let found = answer(&Policy::default(), &Limits::default(), &head.bytes(), &[]);
+    assert!(matches!(found, Some(Ok(_))));
+    let head = head.with("X: y").bytes();
+    let head = &head[..head.len() - 2];
+    let expected = HeadError::TooManyHeaders { max: 100 };
+    check_fails_at_last_byte(head, &Limits::default(), expected);
+}
+
+#[test]
+fn more_headers_than_can_be_kept_are_refused_and_do_not_panic() {
+    let limits = limits(|limits| {
+        limits.headers_max = usize::MAX - 1;
+        limits.head_bytes_max = usize::MAX;
+    });
+    let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+    for number in 0..40_000 {
+        head.extend_from_slice(format!("x{number}: y\r\n").as_bytes());
+    }
+    head.extend_from_slice(b"\r\n");
+    let mut handshake = ServerHandshake::new(START, Arc::new(limits));
+    let (_, request) = handshake.handle_input(&head);
+    assert!(matches!(
+        request,
+        Some(Err(Refusal::Head(HeadError::TooManyHeaders { .. })))
+    ));
+}
+
+/// An error's status, name and text, alone and as a refusal.
+#[track_caller]
+fn assert_says(error: HeadError, status: u16, name: &str, text: &str) {
+    assert_eq!(error.status(), status, "{name}");
+    assert_eq!(error.name(), name);
+    assert_eq!(error.to_string(), text);
+    let refusal = Refusal::Head(error);
+    assert_eq!(refusal.status(), status, "{name}");
+    assert_eq!(refusal.name(), name);
+    assert_eq!(refusal.to_string(), text);
+}
+
+#[test]
+fn head_errors_have_statuses_names_and_texts() {
+    use HeadError as E;
+    let text = "first line is not HTTP";
+    assert_says(E::StartLine, 400, "start_line", text);
+    let text = "request target must be a path, such as /echo";
+    assert_says(E::Target, 400, "target", text);
+    let text = "HTTP version must be 1.1";
+    assert_says(E::HttpVersion, 505, "http_version", text);
+    let line = "\"x\"".to_owned();
+    let text = "line \"x\" is not a header";
+    assert_says(E::Header { line }, 400, "header", text);
+    let text = "LF without CR in the head";
+    assert_says(E::BareLf, 400, "bare_lf", text);
+    let text = "CR without LF in the head";
+    assert_says(E::BareCr, 400, "bare_cr", text);
+    let text = "line that begins with white space in the head";
+    assert_says(E::FoldedLine, 400, "folded_line", text);
+    let text = "control byte 0x00 in the head";
+    assert_says(E::ControlByte { byte: 0 }, 400, "control_byte", text);
+    let text = "control byte 0x16 in the head; is it TLS on a port for plain HTTP?";
+    assert_says(E::ControlByte { byte: 0x16 }, 400, "control_byte", text);
+    let max = 7;
+    let text = "first line exceeds the limit of 7 bytes";
+    assert_says(E::LineTooLong { max }, 414, "line_too_long", text);
+    let text = "head exceeds the limit of 7 bytes";
+    assert_says(E::TooLong { max }, 431, "head_too_long", text);
+    let text = "head has more than 7 headers";
+    assert_says(E::TooManyHeaders { max }, 431, "too_many_headers", text);
+}
+
+#[test]
+fn what_the_peer_wrote_is_quoted_escaped_and_cut() {
+    assert_eq!(quoted(b""), "\"\"");
+    assert_eq!(quoted(b"plain"), "\"plain\"");
+    let hostile = b"a\"b\\c\r\nd\x1b[31m\xff\xc3\xbc";
+    assert_eq!(quoted(hostile), r#""a\"b\\c\r\nd\x1b[31m\xff\xc3\xbc""#);
+    let exact = "x".repeat(128);
+    assert_eq!(quoted(exact.as_bytes()), format!("\"{exact}\""));
+    let longer = "x".repeat(129);
+    assert_eq!(quoted(longer.as_bytes()), format!("\"{exact}…\""));
+}

@@ -1,0 +1,238 @@
+//! Which pages and which names may reach a server (RFC 6455, section 10.2).
+
+use super::super::START;
+use super::server::answer;
+use super::{Head, policy};
+use crate::Limits;
+use crate::handshake::{Hosts, Origins, Policy, Refusal, ServerHandshake, quoted};
+
+/// What a server with this policy says to a page with this origin that connects to this host.
+fn answer_to(policy: &Policy, origin: &str, host: &str) -> Result<(), Refusal> {
+    let head = Head::request()
+        .value("Host", host)
+        .with(&format!("Origin: {origin}"));
+    let answer = answer(policy, &Limits::default(), &head.bytes(), &[]);
+    answer.unwrap().map(|_| ())
+}
+
+#[track_caller]
+fn check_allows(policy: &Policy, origin: &str, host: &str) {
+    assert_eq!(
+        answer_to(policy, origin, host),
+        Ok(()),
+        "{origin} at {host}"
+    );
+}
+
+#[track_caller]
+fn check_forbids(policy: &Policy, origin: &str, host: &str) {
+    let origin_quoted = quoted(origin.as_bytes());
+    let expected = Refusal::Origin {
+        origin: origin_quoted,
+    };
+    let found = answer_to(policy, origin, host);
+    assert_eq!(found, Err(expected), "{origin} at {host}");
+}
+
+fn listed(origins: &[&str]) -> Policy {
+    let origins = origins.iter().map(|&origin| origin.to_owned()).collect();
+    policy(|policy| policy.origins = Origins::Listed(origins))
+}
+
+const SAME: [(&str, &str); 12] = [
+    ("http://example.com", "example.com"),
+    ("https://example.com", "example.com"),
+    ("http://example.com", "example.com:80"),
+    ("https://example.com", "example.com:443"),
+    ("http://example.com:80", "example.com"),
+    ("http://example.com:8000", "example.com:8000"),
+    ("HTTP://EXAMPLE.com", "example.COM"),
+    ("http://xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+    ("http://[::1]:8000", "[::1]:8000"),
+    ("https://[2001:db8::1]", "[2001:db8::1]"),
+    ("http://localhost", "localhost"),
+];
+
+const OTHER: [(&str, &str); 30] = [
+    ("", "example.com"),
+    ("null", "example.com"),
+    ("null", "null"),
+    ("example.com", "example.com"),
+    ("//example.com", "example.com"),
+    ("file://example.com", "example.com"),
+    ("ws://example.com", "example.com"),
+    ("chrome-extension://example.com", "example.com"),
+    ("http://other.com", "example.com"),
+    ("http://example.com.evil.tld", "example.com"),
+    ("https://good.example.evil.tld", "good.example"),
+    ("http://evil.tld.example.com", "example.com"),
+    ("http://evilexample.com", "example.com"),
+    ("http://example.co", "example.com"),
+    ("http://www.example.com", "example.com"),
+    ("http://example.com.", "example.com"),
+    ("http://example.com@evil.tld", "example.com"),
+    ("http://evil.tld@example.com", "example.com"),
+    ("http://evil.tld/example.com", "example.com"),
+    ("http://example.com/", "example.com"),
+    ("http://example.com?", "example.com"),
+    ("http://example.com:8000", "example.com"),
+    ("http://example.com", "example.com:8000"),
+    ("http://example.com:8001", "example.com:8000"),
+    ("http://example.com", "example.com:443"),
+    ("https://example.com", "example.com:80"),
+    ("http://example.com:", "example.com"),
+    ("http://b\u{fc}cher.example", "xn--bcher-kva.example"),
+    ("http://127.0.0.1:8000", "localhost:8000"),
+    ("http://example.com http://evil.tld", "example.com"),
+];
+
+#[test]
+fn a_page_may_connect_to_where_it_came_from() {
+    for (origin, host) in SAME {
+        check_allows(&Policy::default(), origin, host);
+    }
+    for (origin, host) in OTHER {
+        check_forbids(&Policy::default(), origin, host);
+    }
+}
+
+#[test]
+fn listed_pages_may_connect_too() {
+    let policy = listed(&["https://good.example", "http://other.example:8000", "null"]);
+    for (origin, host) in SAME {
+        check_allows(&policy, origin, host);
+    }
+    for origin in [
+        "https://good.example",
+        "HTTPS://Good.Example",
+        "http://other.example:8000",
+        "null",
+    ] {
+        check_allows(&policy, origin, "example.com");
+    }
+    for origin in [
+        "http://good.example",
+        "https://good.example:8443",
+        "https://good.example.evil.tld",
+        "https://sub.good.example",
+        "https://good.example/",
+        "http://other.example",
+        "https://good.exampl",
+    ] {
+        check_forbids(&policy, origin, "example.com");
+    }
+    for (origin, host) in OTHER.iter().filter(|(origin, _)| *origin != "null") {
+        check_forbids(&listed(&[]), origin, host);
+    }
+}
+
+#[test]
+fn any_page_may_connect_where_that_is_asked_for() {
+    let policy = policy(|policy| policy.origins = Origins::Any);
+    for (origin, host) in SAME {
+        check_allows(&policy, origin, host);
+    }
+    for (origin, host) in OTHER.iter().filter(|(origin, _)| origin.is_ascii()) {
+        check_allows(&policy, origin, host);
+    }
+}
+
+#[test]
+fn what_is_no_browser_sends_no_origin_and_may_connect() {
+    let policy = listed(&[]);
+    let head = Head::request().bytes();
+    let answer = answer(&policy, &Limits::default(), &head, &[]);
+    assert!(answer.unwrap().is_ok());
+}
+
+#[test]
+fn two_origins_are_refused() {
+    for origins in [Origins::Same, Origins::Any] {
+        let policy = policy(|policy| policy.origins = origins);
+        let head = Head::request()
+            .with("Origin: http://server.example.com")
+            .with("Origin: http://server.example.com");
+        let answer = answer(&policy, &Limits::default(), &head.bytes(), &[]);
+        let expected = Refusal::Repeated { header: "Origin" };
+        assert_eq!(answer, Some(Err(expected)));
+    }
+}
+
+/// What a server that is reached by these hosts says to a request for this one.
+#[track_caller]
+fn check_host(hosts: &Hosts, host: &str, allowed: bool) {
+    let policy = policy(|policy| policy.hosts = hosts.clone());
+    let head = Head::request().value("Host", host).bytes();
+    let answer = answer(&policy, &Limits::default(), &head, &[]);
+    let expected = Refusal::Host {
+        host: quoted(host.as_bytes()),
+    };
+    match answer.unwrap() {
+        Ok(_) => assert!(allowed, "{host} with {hosts:?}"),
+        Err(refusal) => {
+            assert!(!allowed, "{host} with {hosts:?}");
+            assert_eq!(refusal, expected);
+        }
+    }
+}
+
+const LOOPBACK: [&str; 6] = [
+    "localhost",
+    "LocalHost:8000",
+    "127.0.0.1",
+    "127.0.0.1:8000",
+    "[::1]",
+    "[::1]:8000",
+];
+
+const NOT_LOOPBACK: [&str; 15] = [
+    "example.com",
+    "localhost.evil.tld",
+    "localhost.",
+    "sub.localhost",
+    "127.0.0.1.evil.tld",
+    "128.0.0.1",
+    "127.0.0.2",
+    "[0:0:0:0:0:0:0:1]",
+    "127.1",
+    "127.255.0.3",
+    "0177.0.0.1",
+    "0.0.0.0",
+    "[::]",
+    "[::2]",
+    "[::ffff:127.0.0.1]",
+];
+
+#[test]
+fn names_a_server_may_be_reached_by() {
+    let listed = Hosts::Listed(vec!["example.com".to_owned(), "[2001:db8::1]".to_owned()]);
+    for host in LOOPBACK {
+        for hosts in [&Hosts::Any, &Hosts::Loopback, &listed] {
+            check_host(hosts, host, true);
+        }
+    }
+    for host in NOT_LOOPBACK {
+        check_host(&Hosts::Any, host, true);
+        check_host(&Hosts::Loopback, host, false);
+        check_host(&listed, host, host == "example.com");
+    }
+    check_host(&listed, "EXAMPLE.com:8000", true);
+    check_host(&listed, "[2001:db8::1]:8000", true);
+    check_host(&listed, "www.example.com", false);
+    check_host(&listed, "example.com.evil.tld", false);
+}
+
+#[test]
+fn plain_requests_have_their_host_checked_too() {
+    let policy = policy(|policy| policy.hosts = Hosts::Loopback);
+    for (host, allowed) in [("localhost:8000", true), ("evil.tld", false)] {
+        let head = Head::new(&["GET / HTTP/1.1", &format!("Host: {host}")]).bytes();
+        let limits = std::sync::Arc::new(Limits::default());
+        let mut handshake = ServerHandshake::new(START, limits);
+        let request = handshake.handle_input(&head).1.unwrap().unwrap();
+        let found = policy.check_host(&request);
+        assert_eq!(found.is_ok(), allowed);
+        assert!(found.is_err() || found == Ok(host));
+    }
+}

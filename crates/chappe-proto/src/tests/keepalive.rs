@@ -1,0 +1,345 @@
+//! Pings on a schedule, and deadlines for their pongs (RFC 6455, sections 5.5.2 and 5.5.3).
+
+use std::time::Duration;
+
+use crate::{
+    Cause, CloseCode, CloseFrame, Connection, Ended, Event, Limits, ProtocolError, Role, Side,
+    State, Time,
+};
+
+use super::pair::{Pair, Stream};
+use super::{ROLES, START, Scenario, Seen, close, ended, feed, frame, just_before};
+
+const INTERVAL: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
+const NANOSECOND: Duration = Duration::from_nanos(1);
+
+/// What is due for transmission.
+fn transmitted(connection: &mut Connection) -> Vec<u8> {
+    let mut sent = Vec::new();
+    connection.poll_transmit(&mut sent);
+    sent
+}
+
+fn ping(role: Role, number: u32) -> Vec<u8> {
+    frame(role, 0x89, &number.to_be_bytes())
+}
+
+/// Feeds the pong for our ping of this number.
+#[track_caller]
+fn feed_pong(connection: &mut Connection, now: Time, number: u32, round_trip: Option<Duration>) {
+    let pong = frame(connection.role().peer(), 0x8a, &number.to_be_bytes());
+    let (seen, sent) = feed(connection, now, &[pong]);
+    assert_eq!((seen, sent), (vec![Seen::Pong(round_trip)], vec![]));
+}
+
+#[test]
+fn pings_are_sent_on_a_schedule() {
+    for role in ROLES {
+        let mut connection = Scenario::open(role).connection();
+        let mut due = START + INTERVAL;
+        for number in 1..5 {
+            assert_eq!(connection.poll_timeout(), Some(due));
+            connection.handle_timeout(just_before(due));
+            assert_eq!(transmitted(&mut connection), b"");
+            connection.handle_timeout(due);
+            assert_eq!(transmitted(&mut connection), ping(role, number));
+            assert_eq!(connection.poll_timeout(), Some(due + TIMEOUT));
+            let trip = Duration::from_millis(30 * u64::from(number));
+            feed_pong(&mut connection, due + trip, number, Some(trip));
+            assert_eq!(connection.round_trip(), Some(trip));
+            due = due + INTERVAL;
+        }
+    }
+}
+
+#[test]
+fn pong_that_takes_longer_than_the_interval_is_followed_by_a_ping_at_once() {
+    for role in ROLES {
+        let slow = Scenario::open(role).limits(|limits| {
+            limits.pong_timeout = Duration::from_secs(60);
+        });
+        let mut connection = slow.connection();
+        connection.handle_timeout(START + INTERVAL);
+        assert_eq!(transmitted(&mut connection), ping(role, 1));
+        // While a ping is under way no other is sent.
+        connection.handle_timeout(START + 2 * INTERVAL);
+        assert_eq!(transmitted(&mut connection), b"");
+        let trip = Duration::from_secs(45);
+        let now = START + INTERVAL + trip;
+        feed_pong(&mut connection, now, 1, Some(trip));
+        assert_eq!(connection.poll_timeout(), Some(now));
+        connection.handle_timeout(now);
+        assert_eq!(transmitted(&mut connection), ping(role, 2));
+        assert_eq!(connection.poll_timeout(), Some(now + 3 * INTERVAL));
+    }
+}
+
+#[test]
+fn peer_does_not_answer_a_ping_in_time() {
+    for role in ROLES {
+        let mut connection = Scenario::open(role).connection();
+        connection.handle_timeout(START + INTERVAL);
+        assert_eq!(transmitted(&mut connection), ping(role, 1));
+        let deadline = START + INTERVAL + TIMEOUT;
+        connection.handle_timeout(just_before(deadline));
+        assert_eq!(connection.state(), State::Open);
+        connection.handle_timeout(deadline);
+        let reason = "ping was not answered within 20 s";
+        assert_eq!(transmitted(&mut connection), close(role, 1011, reason));
+        let expected = Ended {
+            by: Side::Local,
+            cause: Cause::Protocol(ProtocolError::PongTimeout { after: TIMEOUT }),
+            sent: Some(CloseFrame {
+                code: CloseCode::INTERNAL_ERROR,
+                reason: reason.to_owned(),
+            }),
+            received: None,
+        };
+        assert_eq!(ended(&connection), expected);
+        assert!(connection.write_is_over());
+        let closing = deadline + Duration::from_secs(5);
+        assert_eq!(connection.poll_timeout(), Some(closing));
+        connection.handle_timeout(closing);
+        assert!(connection.is_finished());
+        assert_eq!(ended(&connection), expected);
+    }
+}
+
+#[test]
+fn other_traffic_does_not_stand_for_a_pong() {
+    for role in ROLES {
+        let mut connection = Scenario::open(role).connection();
+        connection.handle_timeout(START + INTERVAL);
+        transmitted(&mut connection);
+        let deadline = START + INTERVAL + TIMEOUT;
+        let traffic = [
+            frame(role.peer(), 0x81, b"text"),
+            frame(role.peer(), 0x89, b""),
+            frame(role.peer(), 0x8a, &2_u32.to_be_bytes()),
+            frame(role.peer(), 0x8a, b""),
+        ];
+        feed(&mut connection, deadline, &traffic);
+        assert_eq!(connection.poll_timeout(), Some(deadline));
+        connection.handle_timeout(deadline);
+        assert_eq!(connection.state(), State::Closing);
+    }
+}
+
+#[test]
+fn application_pings_and_the_schedule_starts_from_there() {
+    for role in ROLES {
+        let mut connection = Scenario::open(role).connection();
+        let now = START + Duration::from_secs(7);
+        connection.ping(now);
+        assert_eq!(transmitted(&mut connection), ping(role, 1));
+        assert_eq!(connection.poll_timeout(), Some(now + TIMEOUT));
+        let trip = Duration::from_millis(3);
+        feed_pong(&mut connection, now + trip, 1, Some(trip));
+        assert_eq!(connection.poll_timeout(), Some(now + INTERVAL));
+    }
+}
+
+#[test]
+fn application_pings_while_a_ping_is_under_way() {
+    for role in ROLES {
+        let mut connection = Scenario::open(role).connection();
+        connection.ping(START);
+        connection.ping(START);
+        assert_eq!(transmitted(&mut connection), ping(role, 1));
+        connection.ping(START + Duration::from_secs(1));
+        assert_eq!(transmitted(&mut connection), b"");
+        assert_eq!(connection.poll_timeout(), Some(START + TIMEOUT));
+        let trip = Duration::from_secs(2);
+        feed_pong(&mut connection, START + trip, 1, Some(trip));
+        feed_pong(&mut connection, START + trip, 1, None);
+        connection.ping(START + trip);
+        assert_eq!(transmitted(&mut connection), ping(role, 2));
+        // The round trip stays known until the next pong.
+        assert_eq!(connection.round_trip(), Some(trip));
+        feed_pong(&mut connection, START + trip, 1, None);
+        feed_pong(&mut connection, START + trip, 2, Some(Duration::ZERO));
+        assert_eq!(connection.round_trip(), Some(Duration::ZERO));
+    }
+}
+
+#[test]
+fn without_an_interval_there_are_no_pings_of_our_own() {
+    for role in ROLES {
+        let quiet = Scenario::open(role).limits(|limits| limits.ping_interval = None);
+        let mut connection = quiet.connection();
+        assert_eq!(connection.poll_timeout(), None);
+        assert_eq!(connection.round_trip(), None);
+        connection.handle_timeout(START + 1000 * INTERVAL);
+        assert_eq!(transmitted(&mut connection), b"");
+        // The application's are awaited all the same.
+        connection.ping(START);
+        assert_eq!(transmitted(&mut connection), ping(role, 1));
+        assert_eq!(connection.poll_timeout(), Some(START + TIMEOUT));
+        feed_pong(&mut connection, START + NANOSECOND, 1, Some(NANOSECOND));
+        assert_eq!(connection.poll_timeout(), None);
+    }
+}
+
+/// A ping is under way, and the peer has sent this.
+fn awaiting_pong(role: Role, input: &[u8]) -> Connection {
+    Scenario::open(role).pings().receives(input).connection()
+}
+
+#[test]
+fn peer_that_is_amid_a_data_frame_gets_time_for_its_pong() {
+    for role in ROLES {
+        let data = frame(role.peer(), 0x81, b"a long story");
+        let cut = data.len() - 3;
+        let mut connection = awaiting_pong(role, &data[..cut]);
+        assert_eq!(connection.poll_timeout(), Some(START + TIMEOUT));
+        connection.handle_timeout(START + TIMEOUT);
+        assert_eq!(transmitted(&mut connection), b"");
+        assert_eq!(connection.poll_timeout(), Some(START + 2 * TIMEOUT));
+
+        let end = [&data[cut..], &frame(role.peer(), 0x8a, &[0, 0, 0, 1])].concat();
+        let trip = 2 * TIMEOUT;
+        let (seen, _) = feed(&mut connection, START + trip, &[end]);
+        assert_eq!(seen, [Seen::text("a long story"), Seen::Pong(Some(trip))]);
+        assert_eq!(connection.poll_timeout(), Some(START + trip));
+    }
+}
+
+#[test]
+fn peer_that_stays_amid_a_data_frame_runs_into_the_message_deadline() {
+    for role in ROLES {
+        let data = frame(role.peer(), 0x81, b"a long story");
+        let mut connection = awaiting_pong(role, &data[..data.len() - 1]);
+        for times in 1..3 {
+            assert_eq!(connection.poll_timeout(), Some(START + times * TIMEOUT));
+            connection.handle_timeout(START + times * TIMEOUT);
+            assert_eq!(connection.state(), State::Open);
+        }
+        let after = Duration::from_secs(60);
+        assert_eq!(connection.poll_timeout(), Some(START + after));
+        connection.handle_timeout(START + after);
+        assert_eq!(
+            ended(&connection).cause,
+            Cause::Protocol(ProtocolError::MessageTimeout { after })
+        );
+    }
+}
+
+#[test]
+fn peer_could_have_sent_a_pong_between_frames_and_amid_control_frames() {
+    for role in ROLES {
+        let rows = [
+            frame(role.peer(), 0x01, b"first fragment"),
+            frame(role.peer(), 0x81, b"message"),
+            frame(role.peer(), 0x89, b"ping")[..4].to_vec(),
+            frame(role.peer(), 0x81, b"")[..1].to_vec(),
+        ];
+        for input in rows {
+            let mut connection = awaiting_pong(role, &input);
+            connection.handle_timeout(START + TIMEOUT);
+            assert_eq!(
+                ended(&connection).cause,
+                Cause::Protocol(ProtocolError::PongTimeout { after: TIMEOUT }),
+                "{role:?} {input:02x?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn driver_that_has_not_read_yet_gives_the_pong_more_time() {
+    for role in ROLES {
+        let mut connection = awaiting_pong(role, b"");
+        let now = START + Duration::from_secs(15);
+        connection.postpone_pong(now);
+        assert_eq!(connection.poll_timeout(), Some(now + TIMEOUT));
+        // Never less time than before.
+        connection.postpone_pong(START);
+        assert_eq!(connection.poll_timeout(), Some(now + TIMEOUT));
+        connection.handle_timeout(START + TIMEOUT);
+        assert_eq!(connection.state(), State::Open);
+        connection.handle_timeout(now + TIMEOUT);
+        assert_eq!(connection.state(), State::Closing);
+    }
+}
+
+#[test]
+fn without_a_ping_under_way_there_is_nothing_to_postpone() {
+    for role in ROLES {
+        let mut connection = Scenario::open(role).connection();
+        connection.postpone_pong(START + Duration::from_secs(5));
+        assert_eq!(connection.poll_timeout(), Some(START + INTERVAL));
+    }
+}
+
+#[test]
+fn a_postponed_round_trip_counts_from_the_ping() {
+    for role in ROLES {
+        let mut connection = awaiting_pong(role, b"");
+        connection.postpone_pong(START + Duration::from_secs(15));
+        let trip = Duration::from_secs(30);
+        feed_pong(&mut connection, START + trip, 1, Some(trip));
+    }
+}
+
+#[test]
+fn ping_is_sent_amid_a_message_of_the_peer() {
+    for role in ROLES {
+        let begun = Scenario::open(role).receives(&frame(role.peer(), 0x01, b"begun"));
+        let mut connection = begun.connection();
+        connection.handle_timeout(START + INTERVAL);
+        assert_eq!(transmitted(&mut connection), ping(role, 1));
+        let pong = frame(role.peer(), 0x8a, &[0, 0, 0, 1]);
+        let last = frame(role.peer(), 0x80, b"!");
+        let (seen, _) = feed(&mut connection, START + INTERVAL, &[pong, last]);
+        let events = [Seen::Pong(Some(Duration::ZERO)), Seen::text("begun!")];
+        assert_eq!(seen, events);
+    }
+}
+
+#[test]
+fn pong_and_ping_leave_in_this_order_and_once() {
+    for role in ROLES {
+        let mut connection = Scenario::open(role).connection();
+        connection.ping(START);
+        let mut theirs = frame(role.peer(), 0x89, b"theirs");
+        let (_, event) = connection.handle_input(START, &mut theirs);
+        assert_eq!(event, Some(Event::Ping(b"theirs")));
+        let expected = [frame(role, 0x8a, b"theirs"), ping(role, 1)].concat();
+        assert_eq!(transmitted(&mut connection), expected);
+        assert_eq!(transmitted(&mut connection), b"");
+    }
+}
+
+#[test]
+fn an_idle_pair_stays_open_for_a_day() {
+    let mut pair = Pair::new(Limits::default());
+    pair.delay = Duration::from_millis(80);
+    pair.run_for(Duration::from_secs(24 * 60 * 60));
+    for role in ROLES {
+        let end = pair.end(role);
+        assert_eq!(end.connection.state(), State::Open);
+        let trip = Some(Duration::from_millis(160));
+        assert_eq!(end.connection.round_trip(), trip);
+        let pongs = end.seen.iter().filter(|seen| **seen == Seen::Pong(trip));
+        assert_eq!(pongs.count(), 24 * 60 * 3 - 1);
+        assert_eq!(end.seen.len(), 2 * (24 * 60 * 3 - 1));
+    }
+}
+
+#[test]
+fn a_peer_that_vanishes_is_found_out_in_bounded_time() {
+    for role in ROLES {
+        let mut pair = Pair::new(Limits::default());
+        pair.run_for(Duration::from_secs(30));
+        pair.end(role.peer()).stream = Stream::Vanished;
+        pair.run_for(Duration::from_secs(600));
+        assert_eq!(pair.end(role).stream, Stream::Dropped);
+        assert_eq!(
+            ended(&pair.end(role).connection).cause,
+            Cause::Protocol(ProtocolError::PongTimeout { after: TIMEOUT })
+        );
+        // The second ping, its timeout, and the closing handshake's.
+        assert_eq!(pair.now - START, Duration::from_secs(40 + 20 + 5));
+    }
+}
