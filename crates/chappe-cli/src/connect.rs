@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 
 use crate::connect::command::Command;
 use crate::connect::show::Show;
-pub(crate) use crate::connect::show::printable;
 use crate::{complain, refusal};
 
 /// Connects to a WebSocket: lines typed are sent, messages are shown.
@@ -43,25 +42,19 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Where to connect to.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
     /// What is asked for, in short.
-    pub(crate) fn asked(&self) -> String {
-        let mut asked = vec![format!("{} as a WebSocket", printable(&self.url))];
-        let name = |what: &str, name: &String| format!("{what} {}", printable(name));
+    fn asked(&self) -> String {
+        let mut asked = vec![format!("{} as a WebSocket", self.url)];
         asked.extend(
             self.subprotocol
                 .iter()
-                .map(|offered| name("subprotocol", offered)),
+                .map(|name| format!("subprotocol {name}")),
         );
-        asked.extend(self.origin.iter().map(|origin| name("from", origin)));
+        asked.extend(self.origin.iter().map(|origin| format!("from {origin}")));
         asked.extend(
             self.header
                 .iter()
-                .map(|(header, _)| name("with header", header)),
+                .map(|(name, _)| format!("with header {name}")),
         );
         asked.join(", ")
     }
@@ -107,7 +100,7 @@ async fn talk(arguments: &Arguments) -> bool {
         Ok(ws) => ws,
         Err(error) => {
             show.failed(&error);
-            complain(refusal::explain(&error, arguments));
+            complain(refusal::explain(&error, &arguments.url, &arguments.asked()));
             return false;
         }
     };

@@ -2,6 +2,7 @@
 
 mod connect;
 mod page;
+mod printable;
 mod refusal;
 mod serve;
 

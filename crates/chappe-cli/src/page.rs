@@ -6,10 +6,10 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use chappe::Rewind;
+use chappe::{Origins, Rewind};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    REFERRER_POLICY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    ORIGIN, REFERRER_POLICY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -34,7 +34,12 @@ pub(crate) async fn answer(stream: Rewind<TcpStream>) {
 
 fn respond(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    let mut response = if path == "/echo" {
+    let mut response = if !has_own_origin(request) {
+        in_words(
+            StatusCode::FORBIDDEN,
+            "pages from elsewhere may not ask here",
+        )
+    } else if path == "/echo" {
         in_words(
             StatusCode::UPGRADE_REQUIRED,
             "/echo speaks WebSocket: open / in a browser, or type `chappe connect`",
@@ -58,6 +63,20 @@ fn respond(request: &Request<Incoming>) -> Response<Full<Bytes>> {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The origin rule holds for plain HTTP too: a page anywhere can ask a server on this machine.
+fn has_own_origin(request: &Request<Incoming>) -> bool {
+    let text = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    match request.headers().get(ORIGIN) {
+        Some(_) => Origins::Same.allow(text(ORIGIN).unwrap_or(""), text(HOST).unwrap_or("")),
+        None => true,
+    }
 }
 
 fn in_words(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {

@@ -8,18 +8,19 @@ use chappe::{ConnectError, HandshakeError};
 use http::header::{LOCATION, SERVER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
-use crate::connect::{Arguments, printable};
+use crate::printable::printable;
 
 /// What to tell whoever asked for a connection.
-pub(crate) fn explain(error: &ConnectError, arguments: &Arguments) -> String {
-    let url = printable(arguments.url());
-    let mut text = format!("no connection to {url}\n");
+///
+/// `asked`: what was asked for, in short.
+pub(crate) fn explain(error: &ConnectError, url: &str, asked: &str) -> String {
+    let mut text = format!("no connection to {}\n", printable(url));
     match error {
         ConnectError::Request(error) => {
             let _ = write!(text, "  not asked: {error}");
         }
         ConnectError::Handshake(error) => {
-            let _ = writeln!(text, "  asked:    {}", arguments.asked());
+            let _ = writeln!(text, "  asked:    {}", printable(asked));
             let _ = write!(text, "{}", explain_handshake(error));
         }
         ConnectError::Io(error) => {

@@ -7,7 +7,10 @@ use std::process::{Child, Command, Output, Stdio};
 
 fn chappe(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chappe"));
-    command.args(arguments).env_remove("CHAPPE_LOG").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_remove("CHAPPE_LOG")
+        .stdin(Stdio::null());
     command
 }
 
@@ -28,15 +31,22 @@ impl Server {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(process.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let (_, address) = line.trim_end().split_once("http://").unwrap();
-        Self { address: address.to_owned(), process }
+        Self {
+            address: address.to_owned(),
+            process,
+        }
     }
 
     /// Sends a request and reads until the server closes.
     fn ask(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.write_all(request.replace('\n', "\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(request.replace('\n', "\r\n").as_bytes())
+            .unwrap();
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
         response
@@ -53,9 +63,20 @@ impl Server {
     /// Asks it to stop; gives its exit code and what it logged.
     fn stop(mut self) -> (Option<i32>, String) {
         let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
         let mut log = String::new();
-        self.process.stderr.as_mut().unwrap().read_to_string(&mut log).unwrap();
+        self.process
+            .stderr
+            .as_mut()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
         (self.process.wait().unwrap().code(), log)
     }
 }
@@ -80,9 +101,18 @@ fn page_and_its_files_come_with_a_policy() {
         let response = server.get(path);
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {head}");
-        assert!(head.contains(&format!("content-type: {kind}\r\n")), "{path}: {head}");
-        assert!(head.contains("content-security-policy: default-src 'none';"), "{path}: {head}");
-        assert!(head.contains("x-content-type-options: nosniff\r\n"), "{path}: {head}");
+        assert!(
+            head.contains(&format!("content-type: {kind}\r\n")),
+            "{path}: {head}"
+        );
+        assert!(
+            head.contains("content-security-policy: default-src 'none';"),
+            "{path}: {head}"
+        );
+        assert!(
+            head.contains("x-content-type-options: nosniff\r\n"),
+            "{path}: {head}"
+        );
         assert!(head.contains("connection: close\r\n"), "{path}: {head}");
         assert!(body.contains(content), "{path} should contain {content}");
     }
@@ -92,16 +122,43 @@ fn page_and_its_files_come_with_a_policy() {
 fn what_is_not_the_page_is_answered_in_words() {
     let server = Server::start("1");
     let rows = [
-        ("GET /nowhere HTTP/1.1\nHost: localhost\n\n", "404", "there is a page at /"),
-        ("GET /echo HTTP/1.1\nHost: localhost\n\n", "426", "/echo speaks WebSocket"),
-        ("POST / HTTP/1.1\nHost: localhost\nContent-Length: 0\n\n", "405", "GET it"),
-        ("GET / HTTP/1.1\nHost: evil.example\n\n", "403", "host \"evil.example\" is not a name"),
+        (
+            "GET /nowhere HTTP/1.1\nHost: localhost\n\n",
+            "404",
+            "there is a page at /",
+        ),
+        (
+            "GET /echo HTTP/1.1\nHost: localhost\n\n",
+            "426",
+            "/echo speaks WebSocket",
+        ),
+        (
+            "POST / HTTP/1.1\nHost: localhost\nContent-Length: 0\n\n",
+            "405",
+            "GET it",
+        ),
+        (
+            "GET / HTTP/1.1\nHost: evil.example\n\n",
+            "403",
+            "host \"evil.example\" is not a name",
+        ),
         ("GET / HTTP/1.1\n\n", "400", "header Host is missing"),
+        (
+            "GET / HTTP/1.1\nHost: localhost\nOrigin: http://evil.example\n\n",
+            "403",
+            "pages from elsewhere",
+        ),
     ];
     for (request, status, words) in rows {
         let response = server.ask(request);
-        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{request}{response}");
-        assert!(response.contains(words), "{request} should be told {words:?}, got {response}");
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}{response}"
+        );
+        assert!(
+            response.contains(words),
+            "{request} should be told {words:?}, got {response}"
+        );
     }
 }
 
@@ -112,7 +169,10 @@ fn websocket_elsewhere_than_at_echo_is_refused() {
         "GET /chat HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13\n\n",
     );
-    assert!(response.starts_with("HTTP/1.1 404 Not Found\r\nConnection: close\r\n"), "{response}");
+    assert!(
+        response.starts_with("HTTP/1.1 404 Not Found\r\nConnection: close\r\n"),
+        "{response}"
+    );
     assert!(response.ends_with("there is one at /echo\n"), "{response}");
 }
 
@@ -122,11 +182,17 @@ fn connections_on_all_shards_are_closed_with_1001_at_the_end() {
     let mut clients: Vec<Child> = (0..6)
         .map(|_| {
             let mut command = chappe(&["connect", "--json", &server.url()]);
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
         })
         .collect();
-    let mut outputs: Vec<_> =
-        clients.iter_mut().map(|client| BufReader::new(client.stdout.take().unwrap())).collect();
+    let mut outputs: Vec<_> = clients
+        .iter_mut()
+        .map(|client| BufReader::new(client.stdout.take().unwrap()))
+        .collect();
     for output in &mut outputs {
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
@@ -134,10 +200,13 @@ fn connections_on_all_shards_are_closed_with_1001_at_the_end() {
     }
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains(r#"accepted: 6"#), "{log}");
+    assert!(log.contains("accepted: 6"), "{log}");
     for (client, output) in clients.iter_mut().zip(outputs) {
         let last = output.lines().last().unwrap().unwrap();
-        assert!(last.contains(r#""by":"peer","clean":true,"code":1001"#), "{last}");
+        assert!(
+            last.contains(r#""by":"peer","clean":true,"code":1001"#),
+            "{last}"
+        );
         assert_eq!(client.wait().unwrap().code(), Some(0), "a clean close");
     }
 }
@@ -149,7 +218,10 @@ fn a_port_that_is_taken_is_told_with_the_cure() {
     let words = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(words.contains("another program listens on it"), "{words}");
-    assert!(words.contains("chappe serve --listen 127.0.0.1:"), "{words}");
+    assert!(
+        words.contains("chappe serve --listen 127.0.0.1:"),
+        "{words}"
+    );
 }
 
 #[test]
@@ -169,5 +241,8 @@ fn a_bad_address_is_told_with_the_cure() {
     let output = run(&["serve", "--listen", "192.0.2.1:8000"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("this machine does not have that address"), "{said}");
+    assert!(
+        said.contains("this machine does not have that address"),
+        "{said}"
+    );
 }

@@ -16,7 +16,8 @@ a line           is sent as a text message
 //a line         is sent as /a line
 /ping            measures the round trip
 /close           closes with 1000
-/close CODE WHY  closes with a code (1000, or 3000 to 4999) and a reason of at most 123 bytes
+/close CODE WHY  closes with a code (1000, or 3000 to 4999) and a reason of at most 123 bytes;
+                 1005 stands for an empty close frame
 /help            shows this";
 
 impl Command {

@@ -11,6 +11,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chappe::{CloseFrame, ConnectError, Ended, Message, Side};
 use serde_json::{Value, json};
 
+use crate::printable::printable;
+
 /// Where events go.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Show {
@@ -131,21 +133,6 @@ fn close_json(frame: &CloseFrame) -> Value {
     json!({ "code": u16::from(frame.code), "reason": frame.reason })
 }
 
-/// Text without what could move a terminal's cursor or change its colors.
-pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        // Bidirectional controls are no control characters, and reorder the line all the same.
-        let hidden = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if (character.is_control() && character != '\t') || hidden {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
 fn hex(bytes: &[u8]) -> String {
     const SHOWN: usize = 64;
     let mut text = String::new();
@@ -159,16 +146,6 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn printable_text_cannot_steer_a_terminal() {
-        assert_eq!(printable("grüezi\t👋"), "grüezi\t👋");
-        assert_eq!(
-            printable("\u{1b}[2J\r\n\u{7f}\u{9b}"),
-            "\\u{1b}[2J\\r\\n\\u{7f}\\u{9b}"
-        );
-        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
-    }
 
     #[test]
     fn messages_become_json() {
