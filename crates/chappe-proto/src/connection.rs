@@ -27,11 +27,11 @@ use crate::keepalive::Keepalive;
 use crate::limits::Limits;
 use crate::mask::Mask;
 use crate::message::{self, Joined, Joining};
-use crate::prepared::Prepared;
+use crate::payload::{Outbox, Payload};
 use crate::random::{Random, SystemRandom};
 use crate::terms::{Kind, Role, State};
 use crate::time::Time;
-use crate::utf8::{self, Utf8Bytes};
+use crate::utf8;
 
 /// One end of a WebSocket connection that is past its opening handshake.
 ///
@@ -112,58 +112,6 @@ pub enum Event<'a> {
     Close(&'a CloseFrame),
     /// The peer broke a rule; a close frame is ready to transmit, and nothing more will be read.
     Failed(ProtocolError),
-}
-
-/// What is sent as one message, in one frame.
-#[derive(Clone, Copy, Debug)]
-pub enum Payload<'a> {
-    /// Text, which is copied.
-    Text(&'a str),
-    /// Bytes, which are copied.
-    Binary(&'a [u8]),
-    /// Text that a server's outbox may refer to.
-    SharedText(&'a Utf8Bytes),
-    /// Bytes that a server's outbox may refer to.
-    SharedBinary(&'a Bytes),
-    /// A message with its frame, which a server's outbox may refer to.
-    Prepared(&'a Prepared),
-}
-
-impl Payload<'_> {
-    fn parts(&self) -> (Kind, &[u8]) {
-        match self {
-            Self::Text(text) => (Kind::Text, text.as_bytes()),
-            Self::Binary(bytes) => (Kind::Binary, bytes),
-            Self::SharedText(text) => (Kind::Text, text.as_bytes()),
-            Self::SharedBinary(bytes) => (Kind::Binary, bytes),
-            Self::Prepared(prepared) => (prepared.kind(), prepared.payload()),
-        }
-    }
-}
-
-impl<'a> From<&'a Prepared> for Payload<'a> {
-    fn from(prepared: &'a Prepared) -> Self {
-        Self::Prepared(prepared)
-    }
-}
-
-/// Where frames are put until they are written: bytes of its own, and bytes it refers to.
-///
-/// What is appended through either method keeps its order.
-pub trait Outbox {
-    /// The buffer at the outbox's end, to which frames are appended.
-    fn tail(&mut self) -> &mut Vec<u8>;
-
-    /// Appends bytes that need not be copied: whoever holds them will not change them.
-    fn put_shared(&mut self, bytes: &Bytes) {
-        self.tail().extend_from_slice(bytes);
-    }
-}
-
-impl Outbox for Vec<u8> {
-    fn tail(&mut self) -> &mut Vec<u8> {
-        self
-    }
 }
 
 impl Connection {

@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         }
     }
     findings.extend(examples_are_listed(&files));
+    findings.extend(import_circles(&files));
     for file in files
         .iter()
         .filter(|file| file.is_rust() && file.lines() > LINES_EXPECTED)
@@ -57,9 +58,6 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
             file.path,
             file.lines()
         );
-    }
-    for circle in import_circles(&files) {
-        println!("{circle}");
     }
     println!("{} files", files.len());
     if findings.is_empty() {

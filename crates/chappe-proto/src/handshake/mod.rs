@@ -1,10 +1,11 @@
 //! The opening handshake (RFC 6455, sections 1.3 and 4), for both sides.
 //!
 //! ```text
-//!   client.rs  ClientRequest ─► ClientHandshake ──── request head ───► ServerHandshake  server.rs
-//!                                     ▲                                     │ Request<()>
-//!                                     │                                     ▼
-//!                          Response or HandshakeError ◄── response ── Policy: Acceptance or Refusal
+//!   request.rs  ClientRequest
+//!                     ▼
+//!   client.rs   ClientHandshake ────── request's head ─────► ServerHandshake   server.rs
+//!                     ▲                                             ▼ Request<()>
+//!        Response or HandshakeError ◄───── response ──── Policy: Acceptance or Refusal
 //! ```
 //!
 //! Heads are read by one bounded, linear parser (`head.rs`), whichever side sent them. Whether to
@@ -15,11 +16,13 @@ pub(crate) mod extensions;
 mod head;
 mod key;
 mod origin;
+mod request;
 mod server;
 
-pub use client::{ClientHandshake, ClientRequest, HandshakeError, RequestError};
+pub use client::{ClientHandshake, HandshakeError};
 pub use head::HeadError;
 pub use origin::{Hosts, Origins};
+pub use request::{ClientRequest, RequestError};
 pub use server::{Acceptance, Policy, Refusal, ServerHandshake, is_upgrade};
 
 /// Whether a comma-separated header, over all of its lines, holds this token (RFC 9110, 5.6.1).
