@@ -4,6 +4,7 @@
 //! the client was told of.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,14 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use crate::buffer;
-use crate::driver::{Driver, drive};
-use crate::error::AcceptError;
-use crate::rewind::Rewind;
+use crate::driver::{Driver, drive, drive_with_handler};
+use crate::error::{AcceptError, BoxError, Ended};
+use crate::rewind::{Plain, Request, Rewind};
 use crate::shared::Shared;
 use crate::socket::WebSocket;
-
-/// A handshake's request: path, query and headers.
-pub type Request = http::Request<()>;
 
 /// Bytes that may wait to be written before `send` waits, unless told otherwise.
 pub(crate) const OUTBOX_BYTES_MAX: usize = 64 * 1024;
@@ -158,6 +156,50 @@ impl Acceptor {
         Ok(accepted.ws)
     }
 
+    /// Accepts a connection on any stream and runs its handler, both in the caller's task: what
+    /// the handler sends while it has messages to receive leaves in one write.
+    ///
+    /// The handler gets the connection and the request that opened it. Its end closes the
+    /// connection: with 1000, or with 1011 if it failed or panicked. Gives how the connection
+    /// ended, once the handler is done and the stream is closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let acceptor = chappe::Acceptor::new();
+    /// let listener = tokio::net::UnixListener::bind("/tmp/echo.socket")?;
+    /// loop {
+    ///     let (stream, _) = listener.accept().await?;
+    ///     let acceptor = acceptor.clone();
+    ///     tokio::spawn(async move {
+    ///         let echo = |mut ws: chappe::WebSocket, _request| async move {
+    ///             while let Some(message) = ws.recv().await? {
+    ///                 ws.send(message).await?;
+    ///             }
+    ///             Ok(())
+    ///         };
+    ///         acceptor.serve(stream, echo).await
+    ///     });
+    /// }
+    /// # }
+    /// ```
+    pub async fn serve<S, F>(
+        &self,
+        stream: S,
+        handler: impl FnOnce(WebSocket, Request) -> F,
+    ) -> Result<Ended, AcceptError<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        F: Future<Output = Result<(), BoxError>>,
+    {
+        // In a box, so that the task does not keep the size of the handshake.
+        let accepted = Box::pin(self.handshake(stream)).await?;
+        Ok(accepted.run(handler).await)
+    }
+
     /// The handshake alone: whoever calls it has the driver to run.
     pub(crate) async fn handshake<S>(&self, stream: S) -> Result<Accepted<S>, AcceptError<S>>
     where
@@ -185,7 +227,7 @@ impl Acceptor {
             let mut head = handshake.into_head();
             head.extend_from_slice(&early);
             let stream = Rewind::new(head, stream);
-            return Err(AcceptError::Http(Box::new(Plain { request, stream })));
+            return Err(AcceptError::Http(Box::new(Plain::new(request, stream))));
         }
         let checked = if early.is_empty() {
             self.decide(&request)
@@ -196,8 +238,17 @@ impl Acceptor {
             Ok(acceptance) => acceptance,
             Err(refusal) => return Err(self.refuse(stream, refusal).await),
         };
-        stream.write_all(&acceptance.response()).await?;
-        stream.flush().await?;
+        let answer = async {
+            stream.write_all(&acceptance.response()).await?;
+            stream.flush().await
+        };
+        let time_left = self
+            .limits
+            .handshake_timeout
+            .saturating_sub(epoch.elapsed());
+        timeout(time_left, answer)
+            .await
+            .map_err(io::Error::from)??;
         let connection = Connection::server(Time::ZERO + epoch.elapsed(), self.limits.clone());
         let shared = Arc::new(Shared::new(connection, epoch, self.outbox_bytes_max));
         let ws = WebSocket::new(&shared, acceptance.subprotocol());
@@ -250,23 +301,17 @@ pub(crate) struct Accepted<S> {
     pub(crate) request: Request,
 }
 
-/// A request that is no WebSocket handshake, and the stream it came on: whatever HTTP stack reads
-/// it finds the request from its first byte.
-#[derive(Debug)]
-pub struct Plain<S> {
-    request: Request,
-    stream: Rewind<S>,
-}
-
-impl<S> Plain<S> {
-    /// The request, as far as it was read: its head.
-    pub fn request(&self) -> &Request {
-        &self.request
-    }
-
-    /// The stream, which gives the request again.
-    pub fn into_stream(self) -> Rewind<S> {
-        self.stream
+impl<S: AsyncRead + AsyncWrite + Unpin> Accepted<S> {
+    /// Runs handler and driver until both are done.
+    pub(crate) fn run<F>(
+        self,
+        handler: impl FnOnce(WebSocket, Request) -> F,
+    ) -> impl Future<Output = Ended>
+    where
+        F: Future<Output = Result<(), BoxError>>,
+    {
+        let (ws, request) = (self.ws, self.request);
+        drive_with_handler(self.driver, move || handler(ws, request))
     }
 }
 

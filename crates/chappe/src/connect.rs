@@ -1,9 +1,11 @@
 //! Connecting to a server: the stream, the handshake, then the driver.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chappe_proto::handshake::{ClientHandshake, ClientRequest, HandshakeError, RequestError};
 use chappe_proto::{Connection, Limits, SystemRandom, Time};
+use http::Response;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -107,14 +109,16 @@ impl Connector {
         if request.is_secure() {
             return Err(ConnectError::Tls);
         }
+        let begin = Instant::now();
         let after = self.limits.handshake_timeout;
-        let connect = async {
-            let stream = TcpStream::connect((request.host(), request.port())).await?;
-            stream.set_nodelay(true)?;
-            self.handshake(request, stream).await
+        let connect = TcpStream::connect((request.host(), request.port()));
+        let Ok(stream) = timeout(after, connect).await else {
+            return Err(HandshakeError::Timeout { after }.into());
         };
-        let timed_out = |_| ConnectError::Handshake(HandshakeError::Timeout { after });
-        timeout(after, connect).await.map_err(timed_out)?
+        let stream = stream?;
+        stream.set_nodelay(true)?;
+        let time_left = after.saturating_sub(begin.elapsed());
+        self.handshake(request, stream, time_left).await
     }
 
     /// Opens a connection on a stream that leads to the server, such as a Unix socket.
@@ -127,17 +131,15 @@ impl Connector {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let request = self.request.clone()?;
-        let after = self.limits.handshake_timeout;
-        let timed_out = |_| ConnectError::Handshake(HandshakeError::Timeout { after });
-        timeout(after, self.handshake(request, stream))
-            .await
-            .map_err(timed_out)?
+        let time_left = self.limits.handshake_timeout;
+        self.handshake(request, stream, time_left).await
     }
 
     async fn handshake<S>(
         self,
         request: ClientRequest,
         mut stream: S,
+        time_left: Duration,
     ) -> Result<WebSocket, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -146,19 +148,12 @@ impl Connector {
         let limits = Arc::new(self.limits);
         let mut handshake =
             ClientHandshake::new(Time::ZERO, request, limits.clone(), &mut SystemRandom);
-        stream.write_all(handshake.request()).await?;
-        stream.flush().await?;
-        let (response, early) = loop {
-            let found = read(&mut stream, |input| {
-                let (consumed, found) = handshake.handle_input(input);
-                found.map(|result| result.map(|response| (response, input[consumed..].to_vec())))
-            });
-            match found.await? {
-                Some(Some(result)) => break result?,
-                Some(None) => {}
-                None => return Err(handshake.handle_eof().into()),
-            }
+        let Ok(asked) = timeout(time_left, ask(&mut stream, &mut handshake)).await else {
+            // A refusal is told though its body has not come to its end.
+            let error = handshake.handle_timeout(handshake.poll_timeout());
+            return Err(error.expect("its deadline has passed").into());
         };
+        let (response, early) = asked?;
         let subprotocol = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
         let subprotocol = subprotocol.and_then(|name| name.to_str().ok());
         let connection = Connection::client(Time::ZERO + epoch.elapsed(), limits);
@@ -170,5 +165,28 @@ impl Connector {
             epoch,
         )));
         Ok(ws)
+    }
+}
+
+/// Sends the request and reads the response; gives the bytes that came behind that too.
+async fn ask<S>(
+    stream: &mut S,
+    handshake: &mut ClientHandshake,
+) -> Result<(Response<()>, Vec<u8>), ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    stream.write_all(handshake.request()).await?;
+    stream.flush().await?;
+    loop {
+        let found = read(stream, |input| {
+            let (consumed, found) = handshake.handle_input(input);
+            found.map(|result| result.map(|response| (response, input[consumed..].to_vec())))
+        });
+        match found.await? {
+            Some(Some(result)) => return Ok(result?),
+            Some(None) => {}
+            None => return Err(handshake.handle_eof().into()),
+        }
     }
 }

@@ -15,25 +15,26 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use chappe_proto::{CloseCode, Time};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
 use crate::buffer;
-use crate::error::{BoxError, Ended, SendError};
+use crate::error::{BoxError, CloseError, Ended, SendError};
 use crate::outbox::{Outbox, SLICES_MAX};
 use crate::shared::Shared;
 
 /// Drives a connection whose handles live in other tasks, until its stream is dropped.
-pub(crate) async fn drive<S>(mut driver: Driver<S>)
+pub(crate) fn drive<S>(mut driver: Driver<S>) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    std::future::poll_fn(|cx| {
+    std::future::poll_fn(move |cx| {
         driver.shared.lock().begin_turn();
         loop {
             match driver.poll_turn(cx) {
@@ -43,13 +44,19 @@ where
             }
         }
     })
-    .await;
 }
 
 /// Drives a connection together with its handler, in one task, until both are done.
 ///
 /// The handler's end closes the connection: with 1000, or with 1011 if it failed or panicked.
-pub(crate) async fn drive_with_handler<S, F>(driver: Driver<S>, start: impl FnOnce() -> F)
+///
+/// The handler is in a box, and no future here is an `async` one: such a future has room for what
+/// it was given beside the room for what it does with it, and the task would keep both (for an
+/// echo, 1,384 bytes in all; so it is 808).
+pub(crate) fn drive_with_handler<S, F>(
+    driver: Driver<S>,
+    start: impl FnOnce() -> F,
+) -> impl Future<Output = Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Result<(), BoxError>>,
@@ -58,50 +65,88 @@ where
     // The handler counts as a handle, so that its own are not the last when it is done.
     shared.lock().add_handle();
     let mut driver = Some(driver);
-    let mut handler = pin!(Some(start()));
-    std::future::poll_fn(|cx| {
+    // A panic ends this connection with a close frame, like an error, and no other connection.
+    let mut handler = catch_unwind(AssertUnwindSafe(start)).ok().map(Box::pin);
+    if handler.is_none() {
+        end_handler(&shared, Err(Panicked));
+    }
+    let mut starved = false;
+    std::future::poll_fn(move |cx| {
         shared.lock().begin_turn();
+        // A handler that spent the task's budget left none for the stream: that is first this time.
+        if std::mem::take(&mut starved)
+            && let Some(Turn::Over) = driver.as_mut().map(|driver| driver.poll_turn(cx))
+        {
+            driver = None;
+        }
         loop {
-            if let Some(running) = handler.as_mut().as_pin_mut()
-                && let Poll::Ready(code) = poll_handler(running, cx)
-            {
-                shared
-                    .lock()
-                    .close(code, "")
-                    .expect("1000 and 1011 may be sent");
-                handler.set(None);
+            if let Some(running) = &mut handler {
+                if let Poll::Ready(result) = poll_handler(running.as_mut(), cx) {
+                    end_handler(&shared, result);
+                    handler = None;
+                }
+                starved = !has_budget_remaining();
             }
             match driver.as_mut().map(|driver| driver.poll_turn(cx)) {
                 Some(Turn::Lent) => {}
                 // The stream goes at once; the handler sees the end and may still have work.
                 Some(Turn::Over) => driver = None,
-                None if handler.is_none() => return Poll::Ready(()),
-                Some(Turn::Idle) | None => return Poll::Pending,
+                Some(Turn::Idle) => return Poll::Pending,
+                None if handler.is_some() => return Poll::Pending,
+                None => {
+                    let ended = shared.lock().ended().cloned();
+                    return Poll::Ready(
+                        ended.expect("a connection whose driver is gone has ended"),
+                    );
+                }
             }
         }
     })
-    .await;
 }
 
-/// Polls the handler; when it is done, gives the code to close with.
-fn poll_handler<F>(handler: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<CloseCode>
+/// A handler that did not come to its end.
+struct Panicked;
+
+/// Polls the handler, whose panics are caught.
+fn poll_handler<F>(
+    handler: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Result<(), BoxError>, Panicked>>
 where
     F: Future<Output = Result<(), BoxError>>,
 {
-    // A panic ends this connection with a close frame, like an error, and no other connection.
-    let Ok(poll) = catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) else {
-        tracing::error!("handler panicked; its connection is closed with 1011");
-        return Poll::Ready(CloseCode::INTERNAL_ERROR);
-    };
-    let Err(error) = ready!(poll) else {
-        return Poll::Ready(CloseCode::NORMAL);
-    };
-    // The end of its own connection, passed on, is no failure of the handler.
-    if error.is::<Ended>() || error.is::<SendError>() || error.is::<SendError<()>>() {
-        return Poll::Ready(CloseCode::NORMAL);
+    match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
     }
-    tracing::warn!(error, "handler failed; its connection is closed with 1011");
-    Poll::Ready(CloseCode::INTERNAL_ERROR)
+}
+
+/// Closes the connection whose handler is done, unless it is closed already.
+fn end_handler(shared: &Shared, result: Result<Result<(), BoxError>, Panicked>) {
+    let mut shared = shared.lock();
+    let code = match result {
+        Ok(Ok(())) => CloseCode::NORMAL,
+        // The end of its own connection, passed on, is no failure of the handler.
+        Ok(Err(error)) if !shared.is_open() && is_end(&error) => CloseCode::NORMAL,
+        Ok(Err(error)) => {
+            tracing::warn!(error, "handler failed; its connection is closed with 1011");
+            CloseCode::INTERNAL_ERROR
+        }
+        Err(Panicked) => {
+            tracing::error!("handler panicked; its connection is closed with 1011");
+            CloseCode::INTERNAL_ERROR
+        }
+    };
+    let result = shared.close(code, "");
+    result.expect("1000 and 1011 may be sent");
+}
+
+/// Whether an error says that some connection has ended.
+fn is_end(error: &BoxError) -> bool {
+    error.is::<Ended>()
+        || error.is::<SendError>()
+        || error.is::<SendError<()>>()
+        || error.is::<CloseError>()
 }
 
 /// What a turn came to.
@@ -131,6 +176,8 @@ pub(crate) struct Driver<S> {
     timer: Pin<Box<Sleep>>,
     /// When the timer goes off, unless it has.
     armed: Option<Time>,
+    /// Reads since a deadline has passed that is not handled.
+    looks: u8,
 }
 
 /// The state of the stream's writing side.
@@ -158,29 +205,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             crawled: false,
             timer: Box::pin(tokio::time::sleep_until(epoch)),
             armed: None,
+            looks: 0,
         }
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Turn {
         loop {
-            let deadline = {
+            let behind = !self.sending.is_empty();
+            {
                 let mut shared = self.shared.lock();
                 shared.settle_input();
                 shared.poll_transmit(&mut self.sending);
-                shared.connection().poll_timeout()
-            };
+            }
             let written = self.poll_write(cx);
-            {
+            let deadline = {
                 let mut shared = self.shared.lock();
-                shared.handle_written(self.sending.len());
+                let held_back = matches!(self.writing, Writing::Unflushed | Writing::Blocked);
+                shared.handle_written(self.sending.len(), held_back);
                 shared.wake_receiver();
+                if behind && written.is_ready() {
+                    // What was queued while the stream was full comes next.
+                    continue;
+                }
+                let deadline = shared.poll_timeout();
                 if shared.connection().is_finished() && (written.is_ready() || deadline.is_none()) {
                     return Turn::Over;
                 }
-            }
+                deadline
+            };
             if self.poll_deadline(cx, deadline).is_ready() {
+                // Where this is late, what the deadline is for may have arrived in time.
+                if self.looks < LOOKS_MAX && self.poll_read(cx).is_ready() {
+                    self.looks += 1;
+                    return Turn::Lent;
+                }
+                self.handle_deadline();
                 continue;
             }
+            self.looks = 0;
             if self.poll_read(cx).is_ready() {
                 return Turn::Lent;
             }
@@ -198,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Poll::Ready(());
         }
         let result = ready!(self.poll_write_all(cx));
-        let over = self.shared.lock().connection().write_is_over();
+        let over = self.shared.lock().write_is_over();
         match result {
             Ok(()) if over => {
                 // What can go wrong here has gone wrong on the other side too.
@@ -248,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Ready when a deadline has passed, and what it demands was done.
+    /// Ready when the deadline has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Option<Time>) -> Poll<()> {
         let Some(deadline) = deadline else {
             return Poll::Pending;
@@ -260,17 +322,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let mut shared = self.shared.lock();
             shared.begin_turn();
-            if shared.now() < deadline {
-                drop(shared);
-                self.arm(deadline);
-                continue;
+            if deadline <= shared.now() {
+                self.armed = None;
+                return Poll::Ready(());
             }
-            self.armed = None;
-            let blocked = self.writing == Writing::Blocked;
-            shared.handle_deadline(std::mem::take(&mut self.crawled), blocked);
-            return Poll::Ready(());
+            drop(shared);
+            self.arm(deadline);
         }
         Poll::Pending
+    }
+
+    fn handle_deadline(&mut self) {
+        self.looks = 0;
+        let crawled = std::mem::take(&mut self.crawled);
+        let blocked = self.writing == Writing::Blocked;
+        self.shared.lock().handle_deadline(crawled, blocked);
     }
 
     fn arm(&mut self, deadline: Time) {
@@ -310,3 +376,7 @@ impl<S> Drop for Driver<S> {
         shared.wake_receiver();
     }
 }
+
+/// Reads that a deadline waits for while they find something: some 8 MiB, more than a socket
+/// holds. A peer that sends without end gains no more.
+const LOOKS_MAX: u8 = 128;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chappe_proto::handshake::{HandshakeError, Refusal, RequestError};
 use chappe_proto::{Cause, CloseCode, CloseFrame, ProtocolError, Side};
 
-use crate::accept::Plain;
 use crate::message::Message;
+use crate::rewind::Plain;
 
 /// What a handler may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

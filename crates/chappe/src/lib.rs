@@ -50,7 +50,7 @@ mod socket;
 mod stream;
 mod unix;
 
-pub use accept::{Acceptor, Plain, Request, accept};
+pub use accept::{Acceptor, accept};
 pub use chappe_proto::handshake::{HandshakeError, Hosts, Origins, Refusal, RequestError};
 pub use chappe_proto::{
     Cause, CloseCode, CloseFrame, Limits, Prepared, ProtocolError, Side, State, Utf8Bytes,
@@ -59,7 +59,7 @@ pub use connect::{Connector, connect};
 pub use counters::Counters;
 pub use error::{AcceptError, BoxError, CloseError, ConnectError, Ended, SendError};
 pub use message::Message;
-pub use rewind::Rewind;
+pub use rewind::{Plain, Request, Rewind};
 pub use serve::{Server, serve};
 pub use socket::{Receiver, Sender, WebSocket};
 pub use stream::MessageStream;

@@ -146,7 +146,10 @@ mod tests {
     fn left(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let used = outbox.slices(&mut slices);
-        slices[..used].concat()
+        slices[..used]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect()
     }
 
     fn filled() -> Outbox {

@@ -1,10 +1,13 @@
-//! A stream whose first bytes were read already, and are read again.
+//! A stream whose first bytes were read already, and are read again; the request that they were.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A handshake's request: path, query and headers.
+pub type Request = http::Request<()>;
 
 /// Reads as if nothing had been read before: first the bytes given back, then the stream's own.
 ///
@@ -94,5 +97,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewind<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A request that is no WebSocket handshake, and the stream it came on: whatever HTTP stack reads
+/// it finds the request from its first byte.
+#[derive(Debug)]
+pub struct Plain<S> {
+    request: Request,
+    stream: Rewind<S>,
+}
+
+impl<S> Plain<S> {
+    pub(crate) fn new(request: Request, stream: Rewind<S>) -> Self {
+        Self { request, stream }
+    }
+
+    /// The request, as far as it was read: its head.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The stream, which gives the request again.
+    pub fn into_stream(self) -> Rewind<S> {
+        self.stream
     }
 }

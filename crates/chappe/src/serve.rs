@@ -16,13 +16,12 @@ use chappe_proto::handshake::{Hosts, Origins, Refusal};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::Semaphore;
 
-use crate::accept::{Accepted, Acceptor, Request, refuse};
+use crate::accept::{Accepted, Acceptor, refuse};
 use crate::counters::{Counters, Counts};
-use crate::driver::drive_with_handler;
 use crate::error::{AcceptError, BoxError};
 use crate::gate::{Gate, Slot};
 use crate::open::{OpenConnections, Place};
-use crate::rewind::Rewind;
+use crate::rewind::{Request, Rewind};
 use crate::socket::WebSocket;
 use crate::unix;
 
@@ -89,8 +88,8 @@ struct Settings {
 impl Server {
     /// Listens on an address.
     ///
-    /// On loopback, only requests to `localhost` or a loopback address are answered
-    /// ([`hosts`](Self::hosts) says otherwise).
+    /// On loopback, only requests to `localhost`, `127.0.0.1`, `[::1]` or the address itself are
+    /// answered ([`hosts`](Self::hosts) says otherwise).
     ///
     /// # Errors
     ///
@@ -106,9 +105,9 @@ impl Server {
     /// When it is not a socket that listens.
     pub fn from_listener(listener: StdListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
-        let hosts = if loopback {
-            Hosts::Loopback
+        let ip = listener.local_addr()?.ip().to_canonical();
+        let hosts = if ip.is_loopback() {
+            Hosts::Listed(vec![ip.to_string()])
         } else {
             Hosts::Any
         };
@@ -162,8 +161,8 @@ impl Server {
         self.with_acceptor(|acceptor| acceptor.origins(origins))
     }
 
-    /// Which names the server may be reached by. Default: on loopback `localhost` and loopback
-    /// addresses, elsewhere any.
+    /// Which names the server may be reached by. Default: on loopback `localhost`, `127.0.0.1`,
+    /// `[::1]` and the address itself, elsewhere any.
     #[must_use]
     pub fn hosts(self, hosts: Hosts) -> Self {
         self.with_acceptor(|acceptor| acceptor.hosts(hosts))
@@ -395,27 +394,19 @@ where
     }
 
     fn serve(self, accepted: Accepted<TcpStream>, slot: Slot, place: &Arc<Place>) {
-        let Accepted {
-            ws,
-            driver,
-            shared,
-            request,
-        } = accepted;
         self.counts.accept();
-        tracing::debug!(path = request.uri().path(), "connection opened");
-        place.set_shared(&shared);
+        tracing::debug!(path = accepted.request.uri().path(), "connection opened");
+        place.set_shared(&accepted.shared);
         let Self {
             handler, counts, ..
         } = self;
         let task = tokio::spawn({
             let place = place.clone();
+            let run = accepted.run(handler);
             async move {
-                drive_with_handler(driver, move || handler(ws, request)).await;
-                let ended = shared.lock().ended().cloned();
-                if let Some(ended) = ended {
-                    tracing::debug!(%ended, "connection ended");
-                    counts.end(ended.name());
-                }
+                let ended = run.await;
+                tracing::debug!(%ended, "connection ended");
+                counts.end(ended.name());
                 drop((slot, place));
             }
         });

@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     outbox: Outbox,
     /// Bytes that the driver took from the outbox and has not written.
     unwritten: usize,
+    /// Whether the stream may hold back some of what the driver took.
+    unflushed: bool,
     outbox_bytes_max: usize,
     attention: Attention,
     driver: Option<Waker>,
@@ -78,6 +80,9 @@ pub(crate) struct Inner {
     ended: Option<Ended>,
     /// What went wrong first, until it is known how the connection ended.
     io_error: Option<io::Error>,
+    /// When the connection is given up after writing has failed: what the peer sent before may
+    /// still tell why.
+    given_up: Option<Time>,
     /// Whether something that was sent can't have reached the peer.
     write_failed: bool,
 }
@@ -147,6 +152,7 @@ impl Inner {
             inbound_bytes: 0,
             outbox: Outbox::default(),
             unwritten: 0,
+            unflushed: false,
             outbox_bytes_max,
             // The driver's first turn comes by itself.
             attention: Attention::Awake,
@@ -158,6 +164,7 @@ impl Inner {
             pongs: 0,
             ended: None,
             io_error: None,
+            given_up: None,
             write_failed: false,
         }
     }
@@ -191,13 +198,16 @@ impl Inner {
         if self.is_open() && !self.has_room() {
             return Err(NotSent::Full);
         }
-        match self.connection.send(message, &mut self.outbox) {
-            Ok(()) => {
-                self.wake_driver();
-                Ok(())
-            }
-            Err(_) => Err(NotSent::Closed(self.ended.clone())),
+        self.send_now(message)
+    }
+
+    /// Frames a message, whether there is room or not.
+    pub(crate) fn send_now(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
+        if !self.is_open() || self.connection.send(message, &mut self.outbox).is_err() {
+            return Err(NotSent::Closed(self.ended.clone()));
         }
+        self.wake_driver();
+        Ok(())
     }
 
     pub(crate) fn close(
@@ -231,12 +241,12 @@ impl Inner {
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
-        self.outbox.len() + self.unwritten == 0 && !self.write_failed
+        self.outbox.len() + self.unwritten == 0 && !self.unflushed && !self.write_failed
     }
 
     /// Whether messages can still be sent.
     pub(crate) fn is_open(&self) -> bool {
-        self.connection.state() == State::Open
+        self.connection.state() == State::Open && !self.write_failed
     }
 
     pub(crate) fn ended(&self) -> Option<&Ended> {
@@ -296,19 +306,35 @@ impl Inner {
     /// Moves what is to be written to `sending`, if that is empty.
     pub(crate) fn poll_transmit(&mut self, sending: &mut Outbox) {
         self.attention = Attention::Awake;
-        self.connection.poll_transmit(&mut self.outbox);
         if sending.is_empty() {
+            self.connection.poll_transmit(&mut self.outbox);
             std::mem::swap(&mut self.outbox, sending);
             self.unwritten = sending.len();
+            self.unflushed |= !sending.is_empty();
+        } else if self.has_room() {
+            self.connection.poll_transmit(&mut self.outbox);
         }
     }
 
-    /// Takes note of how much is left of what was to be written.
-    pub(crate) fn handle_written(&mut self, unwritten: usize) {
-        if unwritten < self.unwritten {
+    /// Takes note of how much is left of what was to be written, and whether the stream may hold
+    /// back some of what is not.
+    pub(crate) fn handle_written(&mut self, unwritten: usize, unflushed: bool) {
+        if unwritten < self.unwritten || unflushed != self.unflushed {
             self.unwritten = unwritten;
+            self.unflushed = unflushed;
             self.wake_waiting();
         }
+    }
+
+    /// Whether the writing side is to be shut down, once the driver has written what it took.
+    pub(crate) fn write_is_over(&self) -> bool {
+        self.outbox.is_empty() && self.connection.write_is_over()
+    }
+
+    /// When there is something to do, if nothing happens before.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let timeout = self.connection.poll_timeout();
+        self.given_up.into_iter().chain(timeout).min()
     }
 
     /// Ends the turn, unless something was left to do meanwhile.
@@ -388,6 +414,12 @@ impl Inner {
         }
         self.connection.handle_timeout(self.now);
         self.notice_end();
+        if self.given_up.is_some_and(|at| at <= self.now) {
+            self.given_up = held_back.then(|| self.now + self.connection.limits().close_timeout);
+            if !held_back {
+                self.handle_eof(None);
+            }
+        }
     }
 
     /// Nothing more can be written. What the peer sent before may still tell why, so the end is
@@ -395,6 +427,8 @@ impl Inner {
     pub(crate) fn handle_write_error(&mut self, error: io::Error) {
         self.io_error.get_or_insert(error);
         self.write_failed = true;
+        self.given_up = Some(self.now + self.connection.limits().close_timeout);
+        self.wake_waiting();
     }
 
     /// Drops what was to be written.

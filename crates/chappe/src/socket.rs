@@ -10,7 +10,6 @@ use chappe_proto::{CloseCode, Payload, Prepared, State};
 use crate::error::{CloseError, Ended, NotSent, SendError};
 use crate::message::Message;
 use crate::shared::Shared;
-use crate::stream::MessageStream;
 
 /// An open WebSocket connection.
 ///
@@ -70,11 +69,6 @@ impl WebSocket {
     /// The two directions, to be used from different tasks.
     pub fn split(self) -> (Sender, Receiver) {
         (self.sender, self.receiver)
-    }
-
-    /// The connection as a `Stream` and `Sink` of messages.
-    pub fn into_stream(self) -> MessageStream {
-        MessageStream::new(self)
     }
 
     pub(crate) fn receiver(&mut self) -> &mut Receiver {
@@ -305,6 +299,11 @@ impl Sender {
         }
         shared.wait(cx);
         Poll::Pending
+    }
+
+    /// Queues a message that there was room for when [`poll_ready`](Self::poll_ready) said so.
+    pub(crate) fn send_now(&self, message: &Message) -> Result<(), NotSent> {
+        self.handle.shared.lock().send_now(message.payload())
     }
 
     pub(crate) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), NotSent>> {

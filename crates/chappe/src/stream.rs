@@ -11,6 +11,13 @@ use crate::error::{Ended, NotSent, SendError};
 use crate::message::Message;
 use crate::socket::WebSocket;
 
+impl WebSocket {
+    /// The connection as a `Stream` and `Sink` of messages.
+    pub fn into_stream(self) -> MessageStream {
+        MessageStream::new(self)
+    }
+}
+
 /// A connection as a `Stream` of messages received and a `Sink` of messages to send.
 ///
 /// The stream ends after a closing handshake; any other end is its last item. Closing the sink
@@ -33,11 +40,17 @@ use crate::socket::WebSocket;
 pub struct MessageStream {
     ws: WebSocket,
     over: bool,
+    /// Whether the sink has said that it takes a message, and was given none since.
+    ready: bool,
 }
 
 impl MessageStream {
     pub(crate) fn new(ws: WebSocket) -> Self {
-        Self { ws, over: false }
+        Self {
+            ws,
+            over: false,
+            ready: false,
+        }
     }
 
     /// The connection itself again.
@@ -68,12 +81,18 @@ impl FusedStream for MessageStream {
 impl Sink<Message> for MessageStream {
     type Error = SendError<()>;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.ws.poll_ready(cx).map_err(not_sent)
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let result = ready!(self.ws.poll_ready(cx));
+        self.ready = result.is_ok();
+        Poll::Ready(result.map_err(not_sent))
     }
 
-    /// Fails where there is no room: `poll_ready` is what waits for it.
-    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
+    /// Takes a message after `poll_ready`, though another sender may have taken the room since.
+    /// Fails where there is no room and nobody asked for it.
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
+        if std::mem::take(&mut self.ready) {
+            return self.ws.send_now(&message).map_err(not_sent);
+        }
         self.ws
             .try_send(message)
             .map_err(SendError::without_message)

@@ -1,0 +1,23 @@
+//! The library's tests: over streams in memory, where each call is counted and time is paused, and
+//! over real sockets, where nothing sleeps.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+mod accept;
+mod bounds;
+mod cancellation;
+mod closing;
+mod connect;
+mod endpoint;
+mod frame;
+mod handler;
+mod handles;
+mod promises;
+mod random;
+mod server;
+mod sharing;
+mod unix;
+mod wire;
+mod writing;

@@ -1,0 +1,434 @@
+//! The server, over real sockets: caps, counts, plain HTTP, shutting down.
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chappe::{BoxError, Refusal, Request, Server, WebSocket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::endpoint::{REQUEST, echo};
+use crate::frame::{self, Frame};
+
+/// A server that runs until it is told to stop, and what is known of it from outside.
+struct Running {
+    address: SocketAddr,
+    watch: Server,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Waits until so many connections are open.
+    async fn connections(&self, expected: usize) {
+        while self.watch.connections() != expected {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn server() -> Server {
+    Server::bind("127.0.0.1:0").await.unwrap()
+}
+
+fn run<F>(
+    server: Server,
+    handler: impl Fn(WebSocket, Request) -> F + Clone + Send + Sync + 'static,
+) -> Running
+where
+    F: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    let address = server.local_addr().unwrap();
+    let watch = server.try_clone().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(server.run_until(handler, async { drop(stopped.await) }));
+    Running {
+        address,
+        watch,
+        stop,
+        task,
+    }
+}
+
+/// A client that speaks bytes.
+struct Client {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Client {
+    async fn new(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let bytes = Vec::new();
+        Self { stream, bytes }
+    }
+
+    /// A client whose handshake is complete.
+    async fn open(address: SocketAddr) -> Self {
+        let mut client = Self::new(address).await;
+        client.send(REQUEST).await;
+        let head = client.head().await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        client
+    }
+
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Reads more; false at the end of the stream.
+    async fn read(&mut self) -> bool {
+        self.stream.read_buf(&mut self.bytes).await.unwrap() > 0
+    }
+
+    async fn head(&mut self) -> String {
+        loop {
+            if let Some(end) = self
+                .bytes
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            {
+                let head = self.bytes.drain(..end + 4).collect();
+                return String::from_utf8(head).unwrap();
+            }
+            assert!(self.read().await, "the stream ended amid a head");
+        }
+    }
+
+    async fn frame(&mut self) -> Frame {
+        loop {
+            if let Some((frame, length)) = frame::decode(&self.bytes) {
+                self.bytes.drain(..length);
+                return frame;
+            }
+            assert!(self.read().await, "the stream ended in place of a frame");
+        }
+    }
+
+    /// All that comes until the end of the stream.
+    async fn rest(&mut self) -> String {
+        while self.read().await {}
+        String::from_utf8(std::mem::take(&mut self.bytes)).unwrap()
+    }
+
+    /// Answers a close frame, and waits for the end of the stream.
+    async fn answer(mut self, code: u16) {
+        self.send(frame::close(code, "")).await;
+        assert_eq!(self.rest().await, "");
+    }
+}
+
+fn counts(names: &[(&'static str, u64)]) -> BTreeMap<&'static str, u64> {
+    names.iter().copied().collect()
+}
+
+#[tokio::test]
+async fn server_runs_the_handler_for_each_connection() {
+    let running = run(server().await, echo);
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(Client::open(running.address).await);
+    }
+    assert_eq!(running.watch.connections(), 10);
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(frame::text(&number.to_string())).await;
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.frame().await, Frame::text(&number.to_string()));
+    }
+    drop(clients);
+    running.connections(0).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_are_answered_with_503() {
+    let running = run(server().await.connections_max(2), echo);
+    let mut first = Client::open(running.address).await;
+    // A connection in its handshake counts too.
+    let second = Client::new(running.address).await;
+    running.connections(2).await;
+    for _ in 0..3 {
+        let mut third = Client::new(running.address).await;
+        let head = third.head().await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert_eq!(
+            third.rest().await,
+            "too many connections; try again later\n"
+        );
+    }
+    first.send(frame::text("hello")).await;
+    assert_eq!(
+        first.frame().await,
+        Frame::text("hello"),
+        "others are not affected"
+    );
+    drop(second);
+    running.connections(1).await;
+    drop(Client::open(running.address).await);
+    assert_eq!(running.watch.counters().refused.get("full"), Some(&3));
+    drop(first);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn cap_per_address_does_not_count_loopback() {
+    let running = run(server().await.connections_per_address_max(1), echo);
+    let clients = [
+        Client::open(running.address).await,
+        Client::open(running.address).await,
+    ];
+    assert_eq!(running.watch.connections(), 2);
+    drop(clients);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn handler_that_panics_or_fails_costs_no_other_connection() {
+    let running = run(server().await, |mut ws: WebSocket, _| async move {
+        while let Some(message) = ws.recv().await? {
+            match message.as_text() {
+                Some("panic") => panic!("a panic that this test wants"),
+                Some("fail") => return Err("an error that this test wants".into()),
+                _ => ws.send(message).await?,
+            }
+        }
+        Ok(())
+    });
+    let mut bystander = Client::open(running.address).await;
+    for end in ["panic", "fail"] {
+        let mut client = Client::open(running.address).await;
+        client.send(frame::text(end)).await;
+        assert_eq!(client.frame().await, Frame::close(1011, ""));
+        client.answer(1011).await;
+    }
+    bystander.send(frame::text("hello")).await;
+    assert_eq!(bystander.frame().await, Frame::text("hello"));
+    drop(bystander);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_happened_is_counted_by_name() {
+    let check = |request: &Request| match request.uri().path() {
+        "/chat" => Ok(()),
+        _ => Err(Refusal::Application {
+            status: http::StatusCode::NOT_FOUND,
+            text: "no".into(),
+        }),
+    };
+    let running = run(server().await.check(check), echo);
+    let mut clean = Client::open(running.address).await;
+    clean.send(frame::close(1000, "")).await;
+    assert_eq!(clean.frame().await, Frame::close(1000, ""));
+    assert_eq!(clean.rest().await, "");
+    drop(clean);
+    drop(Client::open(running.address).await);
+    let mut violation = Client::open(running.address).await;
+    violation.send(frame::plain(0x81, b"not masked")).await;
+    assert_eq!(violation.frame().await.close_code(), Some(1002));
+    drop(violation);
+    let requests = [
+        (REQUEST.replace("chat", "other"), 404),
+        (REQUEST.replace("localhost", "evil.example"), 403),
+        (
+            REQUEST.replace("Host:", "Origin: https://evil.example\r\nHost:"),
+            403,
+        ),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 426),
+    ];
+    for (request, status) in requests {
+        let mut client = Client::new(running.address).await;
+        client.send(request).await;
+        let head = client.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    }
+    drop(Client::new(running.address).await);
+    running.connections(0).await;
+    let counters = running.watch.counters();
+    assert_eq!((counters.accepted, counters.http), (3, 1));
+    let refused = [("application", 1), ("host", 1), ("origin", 1), ("io", 1)];
+    assert_eq!(counters.refused, counts(&refused));
+    assert_eq!(
+        counters.ended,
+        counts(&[("closed", 1), ("eof", 1), ("masking", 1)])
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn plain_requests_go_to_the_http_stack_whole_and_without_delay() {
+    let server = server().await.http(|mut stream| async move {
+        assert!(
+            stream.get_ref().nodelay().unwrap(),
+            "small responses would wait"
+        );
+        let mut request = String::new();
+        stream.read_to_string(&mut request).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    let running = run(server, echo);
+    let request = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
+    let mut client = Client::new(running.address).await;
+    client.send(request).await;
+    client.stream.shutdown().await.unwrap();
+    assert_eq!(client.rest().await, request);
+    let mut other = Client::open(running.address).await;
+    other.send(frame::text("hello")).await;
+    assert_eq!(
+        other.frame().await,
+        Frame::text("hello"),
+        "on the same port"
+    );
+    assert_eq!(running.watch.counters().http, 1);
+    drop(other);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_closes_connections_with_1001_behind_what_they_have_sent() {
+    let running = run(server().await, |ws: WebSocket, _| async move {
+        ws.send("welcome").await?;
+        let ended = ws.closed().await;
+        assert!(ended.is_clean(), "{ended}");
+        Ok(())
+    });
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(Client::open(running.address).await);
+    }
+    running.stop.send(()).unwrap();
+    for mut client in clients {
+        assert_eq!(client.frame().await, Frame::text("welcome"));
+        assert_eq!(
+            client.frame().await,
+            Frame::close(1001, "server shuts down")
+        );
+        client.answer(1001).await;
+    }
+    running.task.await.unwrap().unwrap();
+    assert_eq!(running.watch.counters().ended, counts(&[("closed", 3)]));
+    assert_eq!(running.watch.connections(), 0);
+}
+
+#[tokio::test]
+async fn stopping_takes_no_connection_any_more() {
+    let server = server().await;
+    let address = server.local_addr().unwrap();
+    server
+        .run_until(echo, std::future::ready(()))
+        .await
+        .unwrap();
+    let error = TcpStream::connect(address).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn stopping_drops_what_does_not_end_in_time() {
+    let (held, dropped) = oneshot::channel::<()>();
+    let held = std::sync::Arc::new(std::sync::Mutex::new(Some(held)));
+    let server = server().await.shutdown_timeout(Duration::from_millis(20));
+    let running = run(server, move |ws: WebSocket, _| {
+        let held = held.lock().unwrap().take();
+        async move {
+            pending::<()>().await;
+            drop((ws, held));
+            Ok(())
+        }
+    });
+    let mut stuck = Client::open(running.address).await;
+    let mut silent = Client::new(running.address).await;
+    running.connections(2).await;
+    running.stop.send(()).unwrap();
+    running.task.await.unwrap().unwrap();
+    assert!(dropped.await.is_err(), "the handler is dropped");
+    assert_eq!(stuck.frame().await, Frame::close(1001, "server shuts down"));
+    assert_eq!(stuck.rest().await, "");
+    assert_eq!(silent.rest().await, "", "it never sent a request");
+}
+
+#[tokio::test]
+async fn connection_whose_handshake_ends_while_the_server_stops_is_closed_too() {
+    let running = run(server().await, echo);
+    let mut client = Client::new(running.address).await;
+    running.connections(1).await;
+    running.stop.send(()).unwrap();
+    tokio::task::yield_now().await;
+    client.send(REQUEST).await;
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(
+        client.frame().await,
+        Frame::close(1001, "server shuts down")
+    );
+    client.answer(1001).await;
+    running.task.await.unwrap().unwrap();
+}
+
+#[test]
+fn clones_share_a_socket_between_runtimes() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let first = runtime();
+    let server = first.block_on(server()).connections_max(4);
+    let other = server.try_clone().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        runtime().block_on(other.run_until(echo, async { drop(stopped.await) }))
+    });
+    first.block_on(async {
+        let running = run(server, echo);
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            clients.push(Client::open(running.address).await);
+        }
+        let mut fifth = Client::new(running.address).await;
+        assert!(
+            fifth.head().await.starts_with("HTTP/1.1 503 "),
+            "the cap is shared"
+        );
+        assert_eq!(
+            running.watch.counters().accepted,
+            4,
+            "and so are the counts"
+        );
+        for mut client in clients {
+            client.send(frame::close(1000, "")).await;
+            assert_eq!(client.frame().await, Frame::close(1000, ""));
+        }
+        running.stop().await;
+    });
+    stop.send(()).unwrap();
+    thread.join().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn server_on_loopback_answers_to_names_of_loopback_only() {
+    let running = run(server().await, echo);
+    for host in ["localhost", "LOCALHOST:80", "127.0.0.1", "[::1]:9000"] {
+        let mut client = Client::new(running.address).await;
+        client.send(REQUEST.replace("localhost", host)).await;
+        let head = client.head().await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head} to {host}");
+    }
+    for host in ["example.com", "localhost.evil.example", "10.0.0.1"] {
+        let mut client = Client::new(running.address).await;
+        client.send(REQUEST.replace("localhost", host)).await;
+        let head = client.head().await;
+        assert!(head.starts_with("HTTP/1.1 403 "), "{head} to {host}");
+    }
+    running.stop().await;
+}
