@@ -123,11 +123,12 @@ where
 
 /// Closes the connection whose handler is done, unless it is closed already.
 fn end_handler(shared: &Shared, result: Result<Result<(), BoxError>, Panicked>) {
-    let mut shared = shared.lock();
+    // The lock is not held while the error, which is the user's, is shown or dropped.
+    let is_open = shared.lock().is_open();
     let code = match result {
         Ok(Ok(())) => CloseCode::NORMAL,
         // The end of its own connection, passed on, is no failure of the handler.
-        Ok(Err(error)) if !shared.is_open() && is_end(&error) => CloseCode::NORMAL,
+        Ok(Err(error)) if !is_open && is_end(&error) => CloseCode::NORMAL,
         Ok(Err(error)) => {
             tracing::warn!(error, "handler failed; its connection is closed with 1011");
             CloseCode::INTERNAL_ERROR
@@ -137,7 +138,7 @@ fn end_handler(shared: &Shared, result: Result<Result<(), BoxError>, Panicked>) 
             CloseCode::INTERNAL_ERROR
         }
     };
-    let result = shared.close(code, "");
+    let result = shared.lock().close(code, "");
     result.expect("1000 and 1011 may be sent");
 }
 

@@ -109,6 +109,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The task that the handshake is in, unless the connection has one of its own already.
+    pub(crate) fn set_handshake_task(&self, task: AbortHandle) {
+        self.list.lock().connections[self.key]
+            .task
+            .get_or_insert(task);
+    }
+
     /// The task that the connection is in.
     pub(crate) fn set_task(&self, task: AbortHandle) {
         self.list.lock().connections[self.key].task = Some(task);

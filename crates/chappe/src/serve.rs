@@ -363,7 +363,7 @@ where
             let place = place.clone();
             async move { front.handshake(stream, slot, place).await }
         });
-        place.set_task(task.abort_handle());
+        place.set_handshake_task(task.abort_handle());
     }
 
     async fn handshake(self, stream: TcpStream, slot: Slot, place: Arc<Place>) {

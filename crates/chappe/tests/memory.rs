@@ -84,7 +84,7 @@ async fn small_message_that_is_kept_pins_four_kibibytes_at_most() {
         let frame = frame::masked(0x82, &vec![1; size]);
         let mut kept = Vec::with_capacity(100);
         let mut before = 0;
-        for number in 0..10_000 {
+        for number in 0..5_000 {
             peer.send(&frame);
             let message = ws.recv().await.unwrap().unwrap();
             if number == 1000 {
@@ -107,7 +107,7 @@ async fn small_message_that_is_kept_pins_four_kibibytes_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn large_message_that_is_kept_pins_twice_its_size_at_most() {
-    for size in [1025, 2000, 5000, 16 * 1024, 65_000, 100_000, 1_000_000] {
+    for size in [1025, 2000, 5000, 16 * 1024, 65_000, 100_000, 300_000] {
         let payload = vec![b'x'; size];
         let half = size / 2;
         let pieces = [
@@ -190,13 +190,13 @@ async fn handler_that_is_parked_with_unread_input_holds_no_more_than_that() {
     }
 }
 
-/// Bytes that each of a hundred idle connections holds: right after its handshake, and after it
+/// Bytes that each of many idle connections holds: right after its handshake, and after it
 /// has echoed a small and a large message.
 async fn bytes_of_idle_connections<F>(start: impl Fn(wire::Wire) -> F) -> (isize, isize)
 where
     F: Future<Output = ()>,
 {
-    const CONNECTIONS: isize = 100;
+    const CONNECTIONS: isize = 20;
     let mut wires = Vec::new();
     let mut peers: Vec<Peer> = Vec::new();
     for _ in 0..CONNECTIONS {

@@ -1,5 +1,6 @@
 //! A handler's end is the connection's: with which code, and what else it touches.
 
+use std::fmt;
 use std::future::{Future, pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +136,29 @@ async fn handler_that_fails_with_the_end_of_another_connection_has_failed() {
         other.recv().await?;
         Ok(())
     };
+    check(handler, &[Frame::close(1011, "")]).await;
+}
+
+/// An error that holds what the handler was given, and uses it to say what it is.
+struct Holding(WebSocket);
+
+impl fmt::Debug for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed while {}", self.0.state())
+    }
+}
+
+impl fmt::Display for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Holding {}
+
+#[tokio::test(start_paused = true)]
+async fn handler_may_fail_with_an_error_that_holds_its_connection() {
+    let handler = |ws: WebSocket, _| async move { Err(Holding(ws).into()) };
     check(handler, &[Frame::close(1011, "")]).await;
 }
 

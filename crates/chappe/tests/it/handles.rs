@@ -137,6 +137,25 @@ async fn everybody_who_waits_for_the_end_is_woken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ping_behind_messages_is_answered_though_the_receiver_waits_for_something_else() {
+    let large = frame::masked(0x82, &vec![0; 20_000]);
+    let small = frame::masked(0x82, &[0; 20]);
+    // So many messages come before the ping, and so many of them are received.
+    let rows = [(large.clone(), 2, 2), (large, 3, 3), (small.clone(), 1000, 1000), (small, 1000, 900)];
+    for (message, count, received) in rows {
+        let (mut ws, peer) = accepted().await;
+        peer.send([message.repeat(count), frame::ping("p")].concat());
+        settle().await;
+        for _ in 0..received {
+            ws.recv().await.unwrap().expect("no end");
+        }
+        settle().await;
+        let expected = [Frame::pong("p")];
+        assert_eq!(peer.take_frames(), expected, "behind {count} messages, {received} received");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_receiver_messages_are_dropped_and_pings_and_the_close_frame_count() {
     let (ws, peer) = accepted().await;
     let (sender, receiver) = ws.split();
