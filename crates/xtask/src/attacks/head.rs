@@ -53,7 +53,14 @@ pub(super) fn attack((topic, name, edits, expected): Row) -> Attack {
     Attack::new(topic, name, expected, move |server| {
         let (request, key) = request(edits, server.port());
         let open = || Peer::connect(server.address());
-        whole_and_bytewise(&request, open, |peer| peer.answer_to_request(&key, PROMPT))
+        let answer = |peer: &mut Peer| peer.answer_to_request(&key, PROMPT);
+        if edits.iter().any(|edit| matches!(edit, After(_))) {
+            // Byte by byte, what follows a head may come before the answer or after it.
+            let mut peer = open()?;
+            let _ = peer.send(&request);
+            return Ok(answer(&mut peer));
+        }
+        whole_and_bytewise(&request, open, answer)
     })
 }
 
@@ -298,7 +305,7 @@ const BODIES: &[Row] = &[
     (3, "another transfer coding", &[Add("Transfer-Encoding: gzip")], "400 | 501"),
     (3, "chunked in another case", &[Add("transfer-ENCODING: xCHUNKED")], "400 | 501"),
     (3, "a length and a transfer coding", &[Add("Content-Length: 5"), Add("Transfer-Encoding: chunked")], "400 | 501"),
-    (3, "a second request in the same bytes", &[After("GET /echo HTTP/1.1\r\n\r\n")], "400 | 101 1002"),
+    (3, "a second request in the same bytes", &[After("GET /echo HTTP/1.1\r\n\r\n")], "400"),
     (3, "a refused request and a second in the same bytes", &[Drop(KEY), After("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n")], "400"),
     (3, "Expect: 100-continue", &[Add("Expect: 100-continue")], "101 | 400 | 417"),
 ];
