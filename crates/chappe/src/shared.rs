@@ -437,22 +437,22 @@ impl Inner {
     }
 
     fn next_message(&mut self) -> Option<Message> {
-        if let Some(message) = self.inbound.pop_front() {
+        let held_back = !self.wants_input();
+        let message = if let Some(message) = self.inbound.pop_front() {
             self.inbound_bytes -= message.len() + INBOUND_MESSAGE_BYTES;
             if self.inbound.is_empty() {
                 self.inbound = VecDeque::new();
             }
-            return Some(message);
-        }
-        if self.wants_input() {
-            return None;
-        }
-        if self.attention == Attention::Asleep {
-            self.read_clock();
-        }
-        let message = self.decode();
-        // All that was read is handled: the driver may read on.
-        if self.wants_input() {
+            Some(message)
+        } else {
+            if held_back && self.attention == Attention::Asleep {
+                self.read_clock();
+            }
+            self.decode()
+        };
+        // The driver may read on or decode further ahead: there may be a ping, and nobody knows
+        // when the next message is asked for. Half, so that it is not woken for each message.
+        if held_back && (self.wants_input() || self.inbound_bytes < INBOUND_BYTES_MAX / 2) {
             self.wake_driver();
         }
         message

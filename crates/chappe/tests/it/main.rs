@@ -18,6 +18,7 @@ mod promises;
 mod random;
 mod server;
 mod sharing;
+mod stream;
 mod unix;
 mod wire;
 mod writing;

@@ -1,8 +1,11 @@
 //! Conversations of random shape between two ends of the library: what is sent is received.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chappe::{Acceptor, CloseCode, Connector, Message, Prepared, WebSocket};
+use tokio::time::timeout;
+
+use crate::endpoint::limits;
 
 /// A small generator (xorshift), so that a failing run can be run again from its seed.
 #[derive(Clone)]
@@ -43,6 +46,9 @@ fn seed() -> u64 {
     let given = std::env::var("CHAPPE_TEST_SEED").ok();
     given.map_or_else(new, |seed| seed.parse().expect("a seed is a number"))
 }
+
+/// How long a conversation may take: a second, where the machine is slow.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const MESSAGES: usize = 300;
 
@@ -110,7 +116,11 @@ async fn conversations_of_any_shape_are_received_as_they_were_sent() {
         let pipe = 1 + seeds.below(100_000);
         let outbox = 1 + seeds.below(100_000);
         let (near, far) = tokio::io::duplex(pipe);
-        let acceptor = Acceptor::new().outbox_bytes_max(outbox);
+        // Without pings of its own, nothing wakes a driver that missed something.
+        let limits = limits(|limits| limits.ping_interval = None);
+        let acceptor = Acceptor::new()
+            .limits(limits.clone())
+            .outbox_bytes_max(outbox);
         let serve = acceptor.serve(near, |ws, _| {
             let (mine, theirs) = (server.clone(), client.clone());
             async move {
@@ -120,12 +130,14 @@ async fn conversations_of_any_shape_are_received_as_they_were_sent() {
             }
         });
         let connect = async {
-            let connector = Connector::new("ws://localhost/").outbox_bytes_max(outbox);
+            let connector = Connector::new("ws://localhost/").limits(limits);
+            let connector = connector.outbox_bytes_max(outbox);
             let ws = connector.connect_on(far).await.unwrap();
             let sender = converse(client.clone(), server.clone(), ws).await;
             sender.close(CloseCode::NORMAL, "").await.unwrap();
         };
-        let (ended, ()) = tokio::join!(serve, connect);
+        let both = async { tokio::join!(serve, connect) };
+        let (ended, ()) = timeout(PATIENCE, both).await.expect("an end in time");
         assert!(ended.unwrap().is_clean());
     }
 }

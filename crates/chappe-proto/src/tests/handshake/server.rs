@@ -221,6 +221,7 @@ fn server_refuses_missing_repeated_and_malformed_hosts() {
         "host:",
         "host:x",
         "host:-1",
+        "host:+80",
         "host:65536",
         "host:1:2",
         "[::1",
