@@ -271,13 +271,6 @@ impl Connection {
         self.keepalive.postpone_pong(now, &self.limits);
     }
 
-    /// Gives the message in progress its whole time anew: the driver held back what the peer sent.
-    pub fn postpone_message(&mut self, now: Time) {
-        if let Some(joining) = &mut self.joining {
-            joining.deadline = now + self.limits.message_timeout;
-        }
-    }
-
     /// Appends the pong, the ping and the close frame that are due.
     pub fn poll_transmit(&mut self, out: &mut impl Outbox) {
         if let Some(pong) = self.keepalive.poll_pong() {

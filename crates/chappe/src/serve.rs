@@ -28,7 +28,9 @@ use crate::unix;
 /// Serves WebSocket connections on an address, with [`Server`]'s defaults, without end.
 ///
 /// The handler gets the connection and the request that opened it. Its end closes the connection:
-/// with 1000, or with 1011 if it failed or panicked.
+/// with 1000, or with 1011 if it failed or panicked. A handler that does not need the request
+/// should drop it, as `|ws, _request| async move { … }` does: it is a kilobyte that would be kept
+/// as long as the connection.
 ///
 /// # Errors
 ///

@@ -406,9 +406,6 @@ impl Inner {
     /// `blocked`: the stream is full.
     pub(crate) fn handle_deadline(&mut self, crawled: bool, blocked: bool) {
         let held_back = !self.wants_input() && !blocked;
-        if held_back {
-            self.connection.postpone_message(self.now);
-        }
         if held_back || crawled {
             self.connection.postpone_pong(self.now);
         }

@@ -234,7 +234,7 @@ impl Sender {
 
     /// Closes the connection, after all that was queued, and waits for the peer's close frame.
     ///
-    /// Takes [`Limits::close_timeout`](crate::Limits) at most. Messages that arrive from here on
+    /// Takes [`Limits::close_timeout`](crate::Limits) at most. Messages that were not received yet
     /// are dropped, as in browsers; [`begin_close`](Self::begin_close) keeps them. Where the
     /// closing handshake has begun already, it only waits. [`CloseCode::NO_STATUS`] with no reason
     /// sends an empty close frame.

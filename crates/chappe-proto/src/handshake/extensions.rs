@@ -1,7 +1,8 @@
 //! `Sec-WebSocket-Extensions`: the list of extensions and their parameters (RFC 6455, section 9.1).
 //!
 //! In: the header's lines. Out: extensions in the order of preference, or an error. It is linear
-//! in the length of the header, and keeps a bounded number of extensions and parameters.
+//! in the length of the header, and keeps a bounded number of extensions and parameters. What a
+//! parameter means, and whether it may be repeated, is the extension's to say.
 
 use std::borrow::Cow;
 
@@ -72,9 +73,7 @@ impl<'a> Rest<'a> {
             } else {
                 None
             };
-            // RFC 7692, 7.1, declines what repeats a parameter; no extension defines it.
-            let repeated = parameters.iter().any(|parameter| parameter.name == name);
-            if repeated || parameters.len() == PARAMETERS_MAX {
+            if parameters.len() == PARAMETERS_MAX {
                 return Err(Malformed);
             }
             parameters.push(Parameter { name, value });

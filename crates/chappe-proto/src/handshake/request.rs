@@ -87,7 +87,11 @@ impl ClientRequest {
                 name: name.to_string(),
             });
         }
-        self.headers.append(name, value);
+        if name == HOST {
+            self.headers.insert(name, value);
+        } else {
+            self.headers.append(name, value);
+        }
         Ok(self)
     }
 

@@ -298,24 +298,3 @@ fn the_nearest_deadline_is_told() {
         }
     }
 }
-
-#[test]
-fn driver_that_held_input_back_gives_the_message_its_time_anew() {
-    for role in ROLES {
-        let quiet = Scenario::open(role).limits(|limits| limits.ping_interval = None);
-        let mut connection = quiet.connection();
-        connection.postpone_message(START);
-        assert_eq!(connection.poll_timeout(), None);
-
-        let begun = quiet.receives(&frame(role.peer(), 0x01, b"begun"));
-        let mut connection = begun.connection();
-        let now = START + Duration::from_secs(59);
-        connection.postpone_message(now);
-        let deadline = now + Duration::from_secs(60);
-        assert_eq!(connection.poll_timeout(), Some(deadline));
-        connection.handle_timeout(START + Duration::from_secs(60));
-        assert_eq!(connection.state(), State::Open);
-        connection.handle_timeout(deadline);
-        assert_eq!(connection.state(), State::Closing);
-    }
-}

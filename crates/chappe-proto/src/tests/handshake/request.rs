@@ -55,7 +55,10 @@ fn client_asks_for_subprotocols_and_sends_headers() {
 
 #[test]
 fn client_sends_another_host_if_it_is_told_to() {
-    let request = request().header("Host", "other.example").unwrap();
+    let request = request()
+        .header("Host", "first.example")
+        .and_then(|request| request.header("Host", "other.example"))
+        .unwrap();
     assert_eq!(request.host(), "server.example.com");
     let lines = lines_of(request);
     let hosts = lines
