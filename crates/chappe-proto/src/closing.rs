@@ -22,6 +22,13 @@ use crate::terms::{Role, Side, State};
 use crate::time::Time;
 
 /// What a close frame says (section 5.5.1).
+///
+/// ```
+/// use chappe_proto::{CloseCode, CloseFrame};
+///
+/// let frame = CloseFrame { code: CloseCode::NORMAL, reason: "bye".to_owned() };
+/// assert_eq!(frame.to_string(), "1000 (normal closure): \"bye\"");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     /// Why; [`CloseCode::NO_STATUS`] when the frame was empty.
@@ -91,6 +98,13 @@ impl fmt::Display for CloseFrame {
 }
 
 /// Why a connection ended.
+///
+/// ```
+/// use chappe_proto::{Cause, ProtocolError};
+///
+/// let cause = Cause::Protocol(ProtocolError::InvalidUtf8);
+/// assert_eq!(cause.to_string(), "protocol error: text is not UTF-8");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
@@ -116,6 +130,18 @@ impl fmt::Display for Cause {
 }
 
 /// How a connection ended: who began it, what each side said, and why.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::{CloseCode, Connection, Limits, Side, Time};
+///
+/// let mut client = Connection::client(Time::ZERO, Arc::new(Limits::default()));
+/// let mut input = *b"\x88\x05\x03\xe9bye";
+/// client.handle_input(Time::ZERO, &mut input);
+/// let ended = client.ended().expect("the peer has closed");
+/// assert!(ended.is_clean());
+/// assert_eq!((ended.by, ended.code(), ended.reason()), (Side::Peer, CloseCode::GOING_AWAY, "bye"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {

@@ -94,6 +94,18 @@ struct FrameInProgress {
 }
 
 /// What [`Connection::handle_input`] found.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::{Connection, Event, Limits, Time};
+///
+/// let mut client = Connection::client(Time::ZERO, Arc::new(Limits::default()));
+/// let mut input = *b"\x89\x02hi\x82\x01\x07"; // a ping, and a binary message
+/// let (consumed, event) = client.handle_input(Time::ZERO, &mut input);
+/// assert_eq!((consumed, event), (4, Some(Event::Ping(b"hi"))));
+/// let (_, event) = client.handle_input(Time::ZERO, &mut input[4..]);
+/// assert!(matches!(event, Some(Event::Binary(bytes)) if bytes == &[7][..]));
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {

@@ -10,6 +10,14 @@ use crate::close_code::CloseCode;
 use crate::terms::{Role, State};
 
 /// The peer broke a rule or a limit. The connection fails with [`ProtocolError::close_code`].
+///
+/// ```
+/// use chappe_proto::{CloseCode, ProtocolError};
+///
+/// let error = ProtocolError::MessageTooBig { length: 70_000, max: 65_536 };
+/// assert_eq!(error.to_string(), "message of 70000 bytes exceeds the limit of 65536");
+/// assert_eq!((error.close_code(), error.name()), (CloseCode::TOO_BIG, "message_too_big"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -188,6 +196,15 @@ impl fmt::Display for ProtocolError {
 impl std::error::Error for ProtocolError {}
 
 /// The caller may not send this, or not any more. The connection is as it was.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::{CloseCode, Connection, Limits, SendError, Time};
+///
+/// let mut client = Connection::client(Time::ZERO, Arc::new(Limits::default()));
+/// let result = client.close(Time::ZERO, CloseCode::ABNORMAL, "");
+/// assert_eq!(result, Err(SendError::InvalidCloseCode { code: CloseCode::ABNORMAL }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {

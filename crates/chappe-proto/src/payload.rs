@@ -8,6 +8,17 @@ use crate::terms::Kind;
 use crate::utf8::Utf8Bytes;
 
 /// What is sent as one message, in one frame.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::{Connection, Limits, Payload, Time};
+///
+/// let mut server = Connection::server(Time::ZERO, Arc::new(Limits::default()));
+/// let mut out = Vec::new();
+/// server.send(Payload::Binary(&[1, 2]), &mut out)?;
+/// assert_eq!(out, [0x82, 2, 1, 2]);
+/// # Ok::<(), chappe_proto::SendError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Payload<'a> {
     /// Text, which is copied.
@@ -44,6 +55,29 @@ impl<'a> From<&'a Prepared> for Payload<'a> {
 /// Where frames are put until they are written: bytes of its own, and bytes it refers to.
 ///
 /// What is appended through either method keeps its order.
+///
+/// ```
+/// use bytes::Bytes;
+/// use chappe_proto::Outbox;
+///
+/// /// Keeps shared bytes as they are, behind a piece of its own.
+/// #[derive(Default)]
+/// struct Pieces(Vec<Bytes>, Vec<u8>);
+///
+/// impl Outbox for Pieces {
+///     fn tail(&mut self) -> &mut Vec<u8> {
+///         &mut self.1
+///     }
+///
+///     fn put_shared(&mut self, bytes: &Bytes) {
+///         self.0.push(std::mem::take(&mut self.1).into());
+///         self.0.push(bytes.clone());
+///     }
+/// }
+/// let mut out = Pieces::default();
+/// out.put_shared(&Bytes::from_static(b"shared"));
+/// assert_eq!(out.0[1], "shared");
+/// ```
 pub trait Outbox {
     /// The buffer at the outbox's end, to which frames are appended.
     fn tail(&mut self) -> &mut Vec<u8>;

@@ -3,6 +3,12 @@
 use std::fmt;
 
 /// Which end of the connection one is. Clients mask what they send, servers don't (section 5.1).
+///
+/// ```
+/// use chappe_proto::Role;
+///
+/// assert_eq!(Role::Client.peer(), Role::Server);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The side that opened the connection.
@@ -23,6 +29,12 @@ impl Role {
 }
 
 /// What a message carries (section 5.6).
+///
+/// ```
+/// use chappe_proto::{Kind, Prepared};
+///
+/// assert_eq!(Prepared::text("hello").kind(), Kind::Text);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// UTF-8 text.
@@ -32,6 +44,15 @@ pub enum Kind {
 }
 
 /// One end of the connection, as seen from here.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::{Connection, Limits, Side, Time};
+///
+/// let mut client = Connection::client(Time::ZERO, Arc::new(Limits::default()));
+/// client.handle_eof(Time::ZERO);
+/// assert_eq!(client.ended().map(|ended| ended.by), Some(Side::Peer));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// This end.
@@ -41,6 +62,17 @@ pub enum Side {
 }
 
 /// The states of a connection, in the RFC's words (sections 4.1 and 7.1).
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::{CloseCode, Connection, Limits, State, Time};
+///
+/// let mut client = Connection::client(Time::ZERO, Arc::new(Limits::default()));
+/// assert_eq!(client.state(), State::Open);
+/// client.close(Time::ZERO, CloseCode::NORMAL, "bye")?;
+/// assert_eq!(client.state().to_string(), "CLOSING");
+/// # Ok::<(), chappe_proto::SendError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// The opening handshake is not complete.

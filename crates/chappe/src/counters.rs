@@ -7,6 +7,13 @@ use std::sync::{Mutex, PoisonError};
 /// What happened on a [`Server`](crate::Server) so far.
 ///
 /// Names are those of the errors: `message_too_big`, `invalid_utf8`, `origin`, and so on.
+///
+/// ```no_run
+/// # fn run(server: &chappe::Server) {
+/// let counters = server.counters();
+/// println!("{} refused for their origin", counters.refused.get("origin").unwrap_or(&0));
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {

@@ -11,12 +11,31 @@ use crate::message::Message;
 use crate::rewind::Plain;
 
 /// What a handler may fail with.
+///
+/// ```
+/// async fn handle(ws: chappe::WebSocket, _request: chappe::Request) -> Result<(), chappe::BoxError> {
+///     let number: u32 = "7".parse()?; // an error here closes with 1011
+///     ws.send(number.to_string()).await?;
+///     Ok(())
+/// }
+/// # let _ = handle;
+/// ```
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How a connection ended: who ended it, what each side said, and why. Cheap to clone.
 ///
 /// It is an error only where the end was not clean: [`recv`](crate::WebSocket::recv) gives
 /// `Ok(None)` after a closing handshake.
+///
+/// ```no_run
+/// # async fn run(mut ws: chappe::WebSocket) {
+/// match ws.recv().await {
+///     Ok(Some(message)) => println!("{message:?}"),
+///     Ok(None) => println!("closed cleanly"),
+///     Err(ended) => println!("{ended}; by {:?}, code {}", ended.by(), ended.code()),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ended(Arc<End>);
 
@@ -94,6 +113,15 @@ impl std::error::Error for Ended {
 }
 
 /// A message that was not sent. It is given back.
+///
+/// ```no_run
+/// # async fn run(ws: chappe::WebSocket) {
+/// if let Err(error) = ws.send("hello").await {
+///     let message = error.into_message(); // for another connection
+///     println!("{message:?}");
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct SendError<M = Message> {
     message: M,
@@ -153,6 +181,16 @@ impl<M> fmt::Display for SendError<M> {
 impl<M: fmt::Debug> std::error::Error for SendError<M> {}
 
 /// What may not stand in a close frame; or how the connection had ended before.
+///
+/// ```no_run
+/// # async fn run(ws: chappe::WebSocket) {
+/// match ws.close(chappe::CloseCode::NORMAL, "bye").await {
+///     Ok(()) => {}
+///     Err(chappe::CloseError::Argument(error)) => println!("not sent: {error}"),
+///     Err(error) => println!("closed, but not cleanly: {error}"),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CloseError {
@@ -174,6 +212,20 @@ impl fmt::Display for CloseError {
 impl std::error::Error for CloseError {}
 
 /// Why there is no connection to a server.
+///
+/// ```no_run
+/// use chappe::{ConnectError, HandshakeError};
+///
+/// # async fn run() {
+/// match chappe::connect("ws://127.0.0.1:8000/echo").await {
+///     Ok(_) => println!("connected"),
+///     Err(ConnectError::Handshake(HandshakeError::Refused { response })) => {
+///         println!("refused with {}", response.status());
+///     }
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -228,6 +280,19 @@ impl std::error::Error for ConnectError {
 }
 
 /// Why a stream did not become a connection.
+///
+/// ```no_run
+/// use chappe::AcceptError;
+///
+/// # async fn run(stream: tokio::net::TcpStream) {
+/// match chappe::accept(stream).await {
+///     Ok(_) => println!("accepted"),
+///     Err(AcceptError::Http(plain)) => println!("plain HTTP: {}", plain.request().uri()),
+///     Err(AcceptError::Refused(refusal)) => println!("refused: {refusal}"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptError<S> {

@@ -7,6 +7,15 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A handshake's request: path, query and headers.
+///
+/// ```
+/// fn room(request: &chappe::Request) -> &str {
+///     request.uri().path().trim_start_matches("/rooms/")
+/// }
+/// let request = http::Request::get("/rooms/blue").body(())?;
+/// assert_eq!(room(&request), "blue");
+/// # Ok::<(), http::Error>(())
+/// ```
 pub type Request = http::Request<()>;
 
 /// Reads as if nothing had been read before: first the bytes given back, then the stream's own.
@@ -102,6 +111,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewind<S> {
 
 /// A request that is no WebSocket handshake, and the stream it came on: whatever HTTP stack reads
 /// it finds the request from its first byte.
+///
+/// ```no_run
+/// # async fn run(stream: tokio::net::TcpStream) -> std::io::Result<()> {
+/// use tokio::io::AsyncWriteExt;
+///
+/// if let Err(chappe::AcceptError::Http(plain)) = chappe::accept(stream).await {
+///     let mut stream = plain.into_stream(); // hyper could read the request from it
+///     stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Plain<S> {
     request: Request,

@@ -87,6 +87,16 @@ impl std::ops::Deref for WebSocket {
 /// The receiving direction of a connection.
 ///
 /// When it is dropped while a [`Sender`] lives, messages are dropped as they arrive.
+///
+/// ```no_run
+/// # async fn run(ws: chappe::WebSocket) -> Result<(), chappe::Ended> {
+/// let (_sender, mut receiver) = ws.split();
+/// while let Some(message) = receiver.recv().await? {
+///     println!("{message:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Receiver {
     handle: Handle,

@@ -259,6 +259,20 @@ fn refused(response: &mut Response<Vec<u8>>) -> HandshakeError {
 }
 
 /// Why a handshake did not lead to a connection.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::handshake::{ClientHandshake, ClientRequest, HandshakeError};
+/// use chappe_proto::{Limits, SystemRandom, Time};
+///
+/// let request = ClientRequest::new("ws://example.com/chat")?;
+/// let limits = Arc::new(Limits::default());
+/// let mut client = ClientHandshake::new(Time::ZERO, request, limits, &mut SystemRandom);
+/// let (_, response) = client.handle_input(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+/// let Some(Err(HandshakeError::Refused { response })) = response else { panic!("{response:?}") };
+/// assert_eq!(response.status(), 404);
+/// # Ok::<(), chappe_proto::handshake::RequestError>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HandshakeError {

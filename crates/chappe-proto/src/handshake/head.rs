@@ -169,6 +169,13 @@ fn parse_header(line: &[u8]) -> Result<(HeaderName, HeaderValue), HeadError> {
 }
 
 /// What is wrong with a head.
+///
+/// ```
+/// use chappe_proto::handshake::HeadError;
+///
+/// let error = HeadError::TooManyHeaders { max: 100 };
+/// assert_eq!((error.status().as_u16(), error.to_string().as_str()), (431, "head has more than 100 headers"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {

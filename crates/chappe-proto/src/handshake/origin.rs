@@ -7,6 +7,14 @@
 use std::net::Ipv6Addr;
 
 /// Which origins may connect. A handshake without `Origin` is not a browser's, and may.
+///
+/// ```
+/// use chappe_proto::handshake::Origins;
+///
+/// let origins = Origins::Listed(vec!["https://example.com".to_owned()]);
+/// assert!(origins.allow("https://example.com", "api.example.com"));
+/// assert!(!origins.allow("https://example.com.evil.tld", "api.example.com"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
@@ -44,6 +52,16 @@ impl Origins {
 }
 
 /// Which names a client may have reached the server by (the `Host` header).
+///
+/// ```
+/// use chappe_proto::handshake::{Hosts, Policy};
+///
+/// let mut policy = Policy::default();
+/// policy.hosts = Hosts::Loopback;
+/// let request = http::Request::get("/").header("Host", "evil.tld").body(())?;
+/// assert!(policy.check_host(&request).is_err());
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hosts {

@@ -165,6 +165,13 @@ impl ClientRequest {
 }
 
 /// What can't be asked for.
+///
+/// ```
+/// use chappe_proto::handshake::{ClientRequest, RequestError};
+///
+/// let error = ClientRequest::new("ftp://example.com").unwrap_err();
+/// assert_eq!(error, RequestError::Scheme);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {

@@ -93,6 +93,14 @@ impl ServerHandshake {
 /// Whether a request asks for a WebSocket: its `Upgrade` header names `websocket`.
 ///
 /// Anything else is plain HTTP, and for an HTTP stack to answer.
+///
+/// ```
+/// use chappe_proto::handshake::is_upgrade;
+///
+/// let request = http::Request::get("/chat").header("Upgrade", "websocket").body(())?;
+/// assert!(is_upgrade(&request));
+/// # Ok::<(), http::Error>(())
+/// ```
 pub fn is_upgrade(request: &Request<()>) -> bool {
     has_token(request.headers(), &UPGRADE, "websocket")
 }
@@ -247,6 +255,21 @@ fn single<'a>(
 }
 
 /// A handshake that is accepted.
+///
+/// ```
+/// use chappe_proto::handshake::Policy;
+///
+/// let request = http::Request::get("/chat")
+///     .header("Host", "example.com")
+///     .header("Upgrade", "websocket")
+///     .header("Connection", "Upgrade")
+///     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+///     .header("Sec-WebSocket-Version", "13")
+///     .body(())?;
+/// let response = Policy::default().accept(&request)?.response();
+/// assert!(response.ends_with(b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acceptance {
     accept: String,
@@ -277,6 +300,16 @@ impl Acceptance {
 }
 
 /// Why a handshake was refused.
+///
+/// ```
+/// use chappe_proto::handshake::{Policy, Refusal};
+///
+/// let request = http::Request::get("/chat").header("Host", "example.com").body(())?;
+/// let refusal = Policy::default().accept(&request).unwrap_err();
+/// assert_eq!(refusal, Refusal::NotUpgrade);
+/// assert!(refusal.response().starts_with(b"HTTP/1.1 426 Upgrade Required\r\n"));
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
