@@ -44,9 +44,9 @@ fn respond(request: &Request<Incoming>) -> Response<Full<Bytes>> {
             StatusCode::UPGRADE_REQUIRED,
             "/echo speaks WebSocket: open / in a browser, or type `chappe connect`",
         )
-    } else if let Some(file) = FILES.iter().find(|file| file.path == path) {
+    } else if let Some((_, kind, content)) = FILES.iter().find(|file| file.0 == path) {
         match *request.method() {
-            Method::GET | Method::HEAD => file.response(),
+            Method::GET | Method::HEAD => in_full(kind, content),
             _ => in_words(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "the page is there to be read: GET it",
@@ -62,6 +62,13 @@ fn respond(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    response
+}
+
+fn in_full(kind: &'static str, content: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(content));
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 
@@ -96,23 +103,6 @@ fn in_words(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-/// A file of the page.
-struct File {
-    path: &'static str,
-    kind: &'static str,
-    content: &'static str,
-}
-
-impl File {
-    fn response(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(self.content));
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
-        response
-    }
-}
-
 macro_rules! asset {
     ($name:literal) => {
         include_str!(concat!("../assets/", $name))
@@ -124,52 +114,17 @@ const CSS: &str = "text/css; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const FILES: [File; 9] = [
-    File {
-        path: "/",
-        kind: HTML,
-        content: asset!("index.html"),
-    },
-    File {
-        path: "/page.css",
-        kind: CSS,
-        content: asset!("page.css"),
-    },
-    File {
-        path: "/icon.svg",
-        kind: SVG,
-        content: asset!("icon.svg"),
-    },
-    File {
-        path: "/page.js",
-        kind: SCRIPT,
-        content: asset!("page.js"),
-    },
-    File {
-        path: "/closing.js",
-        kind: SCRIPT,
-        content: asset!("closing.js"),
-    },
-    File {
-        path: "/messages.js",
-        kind: SCRIPT,
-        content: asset!("messages.js"),
-    },
-    File {
-        path: "/payload.js",
-        kind: SCRIPT,
-        content: asset!("payload.js"),
-    },
-    File {
-        path: "/round-trips.js",
-        kind: SCRIPT,
-        content: asset!("round-trips.js"),
-    },
-    File {
-        path: "/table.js",
-        kind: SCRIPT,
-        content: asset!("table.js"),
-    },
+/// The page's files: path, kind, content.
+const FILES: [(&str, &str, &str); 9] = [
+    ("/", HTML, asset!("index.html")),
+    ("/page.css", CSS, asset!("page.css")),
+    ("/icon.svg", SVG, asset!("icon.svg")),
+    ("/page.js", SCRIPT, asset!("page.js")),
+    ("/closing.js", SCRIPT, asset!("closing.js")),
+    ("/messages.js", SCRIPT, asset!("messages.js")),
+    ("/payload.js", SCRIPT, asset!("payload.js")),
+    ("/round-trips.js", SCRIPT, asset!("round-trips.js")),
+    ("/table.js", SCRIPT, asset!("table.js")),
 ];
 
 const HEADERS: [(HeaderName, &str); 4] = [
