@@ -116,6 +116,8 @@ pub enum Cause {
     CloseTimeout,
     /// The stream ended without a close frame from the peer.
     Eof,
+    /// This end had no memory left for what its peers sent.
+    Overloaded,
 }
 
 impl fmt::Display for Cause {
@@ -125,6 +127,7 @@ impl fmt::Display for Cause {
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
             Self::CloseTimeout => f.write_str("close frame was not answered in time"),
             Self::Eof => f.write_str("stream ended without a close frame"),
+            Self::Overloaded => f.write_str("no memory was left for the connection"),
         }
     }
 }
@@ -254,6 +257,21 @@ impl Closing {
             },
             deadline,
         )
+    }
+
+    /// Memory has run out: section 7.4.1's registry has 1013 for it.
+    pub(crate) fn shed(deadline: Time) -> Self {
+        let sent = CloseFrame {
+            code: CloseCode::TRY_AGAIN_LATER,
+            reason: "out of memory".to_owned(),
+        };
+        let ended = Ended {
+            by: Side::Local,
+            cause: Cause::Overloaded,
+            sent: Some(sent),
+            received: None,
+        };
+        Self::new(ended, deadline)
     }
 
     /// The stream ended while the connection was OPEN.

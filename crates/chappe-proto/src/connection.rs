@@ -277,6 +277,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Closes with 1013 and drops the message in progress: its memory is needed elsewhere.
+    ///
+    /// Without effect once the closing handshake has begun, which has a deadline.
+    pub fn shed(&mut self, now: Time) {
+        if self.closing.is_none() {
+            let deadline = now + self.limits.close_timeout;
+            self.closing = Some(Box::new(Closing::shed(deadline)));
+            self.stop_reading();
+        }
+    }
+
     /// Gives a ping's answer more time: the driver has not looked at all that the peer sent, or
     /// the stream takes our bytes but slowly, so the pong could not be seen yet.
     pub fn postpone_pong(&mut self, now: Time) {
@@ -352,6 +363,12 @@ impl Connection {
     /// The time between our last ping that was answered and its pong.
     pub fn round_trip(&self) -> Option<Duration> {
         self.keepalive.round_trip()
+    }
+
+    /// Bytes of memory that hold what is incomplete: a message or a control frame.
+    pub fn held_bytes(&self) -> usize {
+        let message = self.joining.as_ref().map_or(0, Joining::held_bytes);
+        message + self.control.capacity()
     }
 
     /// The bounds that this connection keeps.

@@ -108,6 +108,14 @@ impl Joining {
         Ok(())
     }
 
+    /// Bytes of memory that hold the message so far.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.buffer {
+            Buffer::Text(text) => text.bytes().capacity(),
+            Buffer::Binary(bytes) => bytes.capacity(),
+        }
+    }
+
     /// Whether the frame in progress is the message's last one.
     pub(crate) fn is_last_frame(&self) -> bool {
         self.fin

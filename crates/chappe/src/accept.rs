@@ -16,6 +16,7 @@ use chappe_proto::{Connection, Limits, Time};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
+use crate::budget::Budget;
 use crate::buffer;
 use crate::driver::{Driver, drive, drive_with_handler};
 use crate::error::{AcceptError, BoxError, Ended};
@@ -65,6 +66,7 @@ pub struct Acceptor {
     limits: Arc<Limits>,
     policy: Arc<Policy>,
     outbox_bytes_max: usize,
+    budget: Arc<Budget>,
     check: Option<Check>,
 }
 
@@ -75,6 +77,7 @@ impl Acceptor {
             limits: Arc::default(),
             policy: Arc::default(),
             outbox_bytes_max: OUTBOX_BYTES_MAX,
+            budget: Budget::of_the_process(),
             check: None,
         }
     }
@@ -90,6 +93,17 @@ impl Acceptor {
     #[must_use]
     pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
         self.outbox_bytes_max = bytes;
+        self
+    }
+
+    /// Bytes of memory that all connections of this acceptor and of its clones may hold together,
+    /// for what peers sent that is incomplete or not received, and for what they do not read.
+    ///
+    /// When there are more, connections that hold more than an equal share are closed with 1013.
+    /// Default: 1 GiB, with all other connections of the process that have no bound of their own.
+    #[must_use]
+    pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
+        self.budget = Budget::new(bytes);
         self
     }
 
@@ -252,7 +266,7 @@ impl Acceptor {
         let connection = Connection::server(Time::ZERO + epoch.elapsed(), self.limits.clone());
         let shared = Arc::new(Shared::new(connection, epoch, self.outbox_bytes_max));
         let ws = WebSocket::new(&shared, acceptance.subprotocol());
-        let driver = Driver::new(stream, shared.clone(), epoch);
+        let driver = Driver::new(stream, shared.clone(), epoch, self.budget.join());
         Ok(Accepted {
             ws,
             driver,

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::accept::{OUTBOX_BYTES_MAX, read};
+use crate::budget::Budget;
 use crate::driver::{Driver, drive};
 use crate::error::ConnectError;
 use crate::rewind::Rewind;
@@ -163,6 +164,7 @@ impl Connector {
             Rewind::new(early, stream),
             shared,
             epoch,
+            Budget::of_the_process().join(),
         )));
         Ok(ws)
     }

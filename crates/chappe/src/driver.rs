@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
+use crate::budget::Share;
 use crate::buffer;
 use crate::error::{BoxError, CloseError, Ended, SendError};
 use crate::outbox::{Outbox, SLICES_MAX};
@@ -166,6 +167,8 @@ pub(crate) struct Driver<S> {
     stream: S,
     shared: Arc<Shared>,
     epoch: Instant,
+    /// The connection's part of the memory that there is for all.
+    share: Share,
     /// What is being written. What is sent meanwhile waits in the shared outbox.
     sending: Outbox,
     writing: Writing,
@@ -195,11 +198,12 @@ enum Writing {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(crate) fn new(stream: S, shared: Arc<Shared>, epoch: Instant) -> Self {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, epoch: Instant, share: Share) -> Self {
         Self {
             stream,
             shared,
             epoch,
+            share,
             sending: Outbox::default(),
             writing: Writing::Flushed,
             eof: false,
@@ -224,6 +228,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let held_back = matches!(self.writing, Writing::Unflushed | Writing::Blocked);
                 shared.handle_written(self.sending.len(), held_back);
                 shared.wake_receiver();
+                let held = shared.held_bytes() + self.sending.held_bytes();
+                if !self.share.hold(held) && shared.is_open() {
+                    shared.shed();
+                    continue;
+                }
                 if behind && written.is_ready() {
                     // What was queued while the stream was full comes next.
                     continue;

@@ -91,6 +91,7 @@ impl Ended {
             Cause::ClosingHandshake => "closed",
             Cause::Protocol(error) => ProtocolError::name(&error),
             Cause::CloseTimeout => "close_timeout",
+            Cause::Overloaded => "overloaded",
             _ if self.0.io.is_some() => "io",
             _ => "eof",
         }

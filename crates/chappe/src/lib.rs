@@ -34,6 +34,7 @@
 //! The protocol is `chappe-proto`'s; this crate moves the bytes. Tested on Linux.
 
 mod accept;
+mod budget;
 mod buffer;
 mod connect;
 mod counters;

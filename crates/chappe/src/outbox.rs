@@ -21,6 +21,8 @@ pub(crate) struct Outbox {
     shared: VecDeque<Shared>,
     /// Bytes in `shared` that are not written.
     shared_bytes: usize,
+    /// Whether the bytes that come are referred to by many: then none of them is this one's.
+    pub(crate) prepared: bool,
 }
 
 #[derive(Debug)]
@@ -28,12 +30,19 @@ struct Shared {
     /// How many bytes of `own` come before these.
     after: usize,
     bytes: Bytes,
+    prepared: bool,
 }
 
 impl Outbox {
     /// Bytes that are not written.
     pub(crate) fn len(&self) -> usize {
         self.own.len() - self.own_written + self.shared_bytes
+    }
+
+    /// Bytes of memory that this outbox holds for itself.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let alone = self.shared.iter().filter(|shared| !shared.prepared);
+        self.own.len() + alone.map(|shared| shared.bytes.len()).sum::<usize>()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -129,6 +138,7 @@ impl chappe_proto::Outbox for Outbox {
             self.shared.push_back(Shared {
                 after: self.own.len(),
                 bytes: bytes.clone(),
+                prepared: self.prepared,
             });
         }
     }

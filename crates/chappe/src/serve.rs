@@ -151,6 +151,13 @@ impl Server {
         self.with_acceptor(|acceptor| acceptor.outbox_bytes_max(bytes))
     }
 
+    /// Bytes of memory that all connections may hold together; see
+    /// [`Acceptor::memory_bytes_max`]. Default: 1 GiB.
+    #[must_use]
+    pub fn memory_bytes_max(self, bytes: usize) -> Self {
+        self.with_acceptor(|acceptor| acceptor.memory_bytes_max(bytes))
+    }
+
     /// Adds a subprotocol that is spoken, after those that are preferred to it.
     #[must_use]
     pub fn subprotocol(self, name: &str) -> Self {

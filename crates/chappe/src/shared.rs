@@ -203,6 +203,7 @@ impl Inner {
 
     /// Frames a message, whether there is room or not.
     pub(crate) fn send_now(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
+        self.outbox.prepared = matches!(message, Payload::Prepared(_));
         if !self.is_open() || self.connection.send(message, &mut self.outbox).is_err() {
             return Err(NotSent::Closed(self.ended.clone()));
         }
@@ -351,6 +352,22 @@ impl Inner {
             self.driver = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// Bytes of memory held for the peer: what it sent and nobody took, what it does not read.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let input = match &self.input {
+            Input::Parked(buffer, _) => buffer.len(),
+            // The read buffer is the thread's.
+            Input::Empty | Input::Lent(..) => 0,
+        };
+        self.connection.held_bytes() + self.inbound_bytes + input + self.outbox.held_bytes()
+    }
+
+    /// Closes the connection, as it holds memory that is needed elsewhere.
+    pub(crate) fn shed(&mut self) {
+        self.connection.shed(self.now);
+        self.notice_end();
     }
 
     /// Whether more may be read: not before what was read is handled.

@@ -241,6 +241,43 @@ fn nothing_incomplete_is_kept_after_the_end() {
 }
 
 #[test]
+fn connection_that_is_shed_drops_what_it_holds_and_closes_with_1013() {
+    for role in ROLES {
+        let begun = frame(role.peer(), 0x02, &[7; 1000]);
+        let mut connection = Scenario::open(role).receives(&begun).connection();
+        assert!((1000..=2000).contains(&connection.held_bytes()));
+        connection.shed(START);
+        assert_eq!(connection.held_bytes(), 0);
+
+        let ended = connection.ended().unwrap();
+        assert_eq!((ended.by, ended.cause), (Side::Local, Cause::Overloaded));
+        assert_eq!(ended.code(), CloseCode::TRY_AGAIN_LATER);
+        let mut rest = frame(role.peer(), 0x80, b"");
+        assert_eq!(connection.handle_input(START, &mut rest).1, None);
+        let mut out = Vec::new();
+        connection.poll_transmit(&mut out);
+        assert!(
+            out.len() >= 17,
+            "a close frame with code and reason: {out:?}"
+        );
+        assert!(connection.write_is_over());
+        assert_eq!(
+            connection.poll_timeout(),
+            Some(START + Duration::from_secs(5))
+        );
+    }
+}
+
+#[test]
+fn connection_that_is_closing_is_not_shed() {
+    for role in ROLES {
+        let mut connection = Scenario::open(role).closes(1000, "").connection();
+        connection.shed(START);
+        assert_eq!(connection.ended(), None);
+    }
+}
+
+#[test]
 fn rules_hold_after_our_close_frame() {
     for role in ROLES {
         let closing = Scenario::open(role).closes(1000, "");

@@ -7,6 +7,7 @@
 
 mod accept;
 mod bounds;
+mod budget;
 mod cancellation;
 mod closing;
 mod connect;
