@@ -9,6 +9,26 @@ use std::cell::RefCell;
 ///
 /// RFC 6455, section 5.3, wants masking keys from a strong source of entropy: whoever supplies
 /// another generator than [`SystemRandom`] outside of tests gives up what masking is for.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chappe_proto::{Connection, Limits, Payload, Random, Time};
+///
+/// /// For a test whose bytes are always the same.
+/// struct Sevens;
+///
+/// impl Random for Sevens {
+///     fn fill(&mut self, bytes: &mut [u8]) {
+///         bytes.fill(7);
+///     }
+/// }
+/// let limits = Arc::new(Limits::default());
+/// let mut client = Connection::client_with_random(Time::ZERO, limits, Box::new(Sevens));
+/// let mut out = Vec::new();
+/// client.send(Payload::Binary(&[0]), &mut out)?;
+/// assert_eq!(out, [0x82, 0x81, 7, 7, 7, 7, 7]);
+/// # Ok::<(), chappe_proto::SendError>(())
+/// ```
 pub trait Random: Send {
     /// Fills `bytes` with random bytes.
     fn fill(&mut self, bytes: &mut [u8]);

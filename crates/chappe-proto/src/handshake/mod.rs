@@ -10,6 +10,15 @@
 //!
 //! Heads are read by one bounded, linear parser (`head.rs`), whichever side sent them. Whether to
 //! accept is decided on an [`http::Request`], so that it does not matter who parsed it.
+//!
+//! ```
+//! use chappe_proto::handshake::{Policy, Refusal};
+//!
+//! let request = http::Request::get("/").header("Upgrade", "websocket").body(())?;
+//! let refusal = Policy::default().accept(&request).unwrap_err();
+//! assert_eq!(refusal, Refusal::Missing { header: "Connection: Upgrade" });
+//! # Ok::<(), http::Error>(())
+//! ```
 
 mod client;
 pub(crate) mod extensions;
