@@ -14,7 +14,8 @@ use crate::shared::Shared;
 /// An open WebSocket connection.
 ///
 /// Every method that waits is safe to cancel: a message is received once, or sent once, or not at
-/// all. When all handles are dropped, the connection is closed with 1000, after what was sent.
+/// all. When all handles are dropped, the connection is closed with 1000, after what was sent; within
+/// a handler of [`serve`](crate::serve), not before the handler is done.
 ///
 /// All that [`Sender`] can do, a `WebSocket` can too.
 ///
