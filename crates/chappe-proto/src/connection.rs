@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::close_code::CloseCode;
 use crate::closing::{CloseFrame, Closing, Ended};
 use crate::error::{ProtocolError, SendError};
-use crate::frame::{HEADER_BYTES_MAX, Header, Opcode};
+use crate::frame::{self, HEADER_BYTES_MAX, Header, Opcode};
 use crate::keepalive::Keepalive;
 use crate::limits::Limits;
 use crate::mask::Mask;
@@ -160,34 +160,42 @@ impl Connection {
     ///
     /// Gives the number of bytes consumed and one event. Without an event all of `input` was
     /// consumed: what is incomplete is kept here, never by the caller.
+    #[inline]
     pub fn handle_input<'a>(
         &'a mut self,
         now: Time,
         input: &'a mut [u8],
     ) -> (usize, Option<Event<'a>>) {
-        let length = input.len();
+        let Some((kind, payload)) = self.take_whole_message(input) else {
+            return self.handle_pieces(now, input);
+        };
+        if kind == Kind::Binary {
+            let consumed = payload.end;
+            return (
+                consumed,
+                Some(Event::Binary(Cow::Borrowed(&input[payload]))),
+            );
+        }
+        match utf8::check(&input[payload.clone()]) {
+            Ok(text) => (payload.end, Some(Event::Text(Cow::Borrowed(text)))),
+            Err(error) => (input.len(), Some(self.fail(now, error.into()))),
+        }
+    }
+
+    /// Consumes a prefix of `input` that is anything but a message in one frame.
+    fn handle_pieces<'a>(&'a mut self, now: Time, input: &mut [u8]) -> (usize, Option<Event<'a>>) {
         let mut consumed = 0;
-        let result = loop {
+        loop {
             if !self.reads() {
-                return (length, None);
+                return (input.len(), None);
             }
             match self.step(now, input, &mut consumed) {
                 Ok(Step::Again) => {}
-                Ok(Step::Starved) => return (length, None),
-                Ok(Step::Found(found)) => break Ok(found),
-                Err(error) => break Err(error),
+                Ok(Step::Starved) => return (input.len(), None),
+                Ok(Step::Found(found)) => return (consumed, Some(self.event(found))),
+                Err(error) => return (input.len(), Some(self.fail(now, error))),
             }
-        };
-        let error = match result {
-            Ok(Found::Here(Kind::Text, range)) => match utf8::check(&input[range]) {
-                Ok(text) => return (consumed, Some(Event::Text(Cow::Borrowed(text)))),
-                Err(error) => error.into(),
-            },
-            Ok(found) => return (consumed, Some(self.event(found, input))),
-            Err(error) => error,
-        };
-        self.fail(now, error);
-        (length, Some(Event::Failed(error)))
+        }
     }
 
     /// Takes note that the peer's stream has ended.
@@ -219,7 +227,7 @@ impl Connection {
             }
         };
         if let Err(error) = result {
-            self.fail(now, error);
+            let _ = self.fail(now, error);
         }
     }
 
@@ -380,6 +388,29 @@ impl Connection {
         self.closing.as_ref().is_none_or(|closing| closing.reads())
     }
 
+    /// The common case: a message in one frame, all of it at the begin of `input`. It is unmasked
+    /// and stays where it is: its kind, and its range.
+    ///
+    /// Whatever is not so is [`step`](Self::step)'s, from the same first byte.
+    #[inline]
+    fn take_whole_message(&mut self, input: &mut [u8]) -> Option<(Kind, Range<usize>)> {
+        let between = self.header_length == 0 && self.frame.is_none() && self.joining.is_none();
+        if !between || !self.reads() {
+            return None;
+        }
+        let kind = frame::whole_message(*input.first()?)?;
+        let (header, start) = Header::decode(input, self.role().peer()).ok()??;
+        let end = start.checked_add(usize::try_from(header.length).ok()?)?;
+        let payload = input.get_mut(start..end)?;
+        if message::check_frame(None, &header, &self.limits).is_err() {
+            return None;
+        }
+        if let Some(key) = header.mask {
+            Mask::new(key).apply(payload);
+        }
+        Some((kind, start..end))
+    }
+
     /// Reads one header, or one piece of a payload.
     fn step(
         &mut self,
@@ -393,7 +424,7 @@ impl Connection {
                 return Ok(Step::Starved);
             };
             *consumed += length;
-            return self.begin_frame(now, &header, input, consumed);
+            return self.begin_frame(now, &header);
         };
         let length = frame.remaining.min(rest.len() as u64) as usize;
         let piece = &mut rest[..length];
@@ -437,32 +468,9 @@ impl Connection {
         Ok(found.map(|(header, length)| (header, length - held)))
     }
 
-    fn begin_frame(
-        &mut self,
-        now: Time,
-        header: &Header,
-        input: &mut [u8],
-        consumed: &mut usize,
-    ) -> Result<Step, ProtocolError> {
-        let mut mask = header.mask.map(Mask::new);
+    fn begin_frame(&mut self, now: Time, header: &Header) -> Result<Step, ProtocolError> {
         if !header.opcode.is_control() {
             message::check_frame(self.joining.as_ref(), header, &self.limits)?;
-            let rest = &mut input[*consumed..];
-            if self.joining.is_none() && header.fin && header.length <= rest.len() as u64 {
-                // The common case: a message in one frame, all of it here. It stays where it is.
-                let payload = &mut rest[..header.length as usize];
-                if let Some(mask) = &mut mask {
-                    mask.apply(payload);
-                }
-                let start = *consumed;
-                *consumed += payload.len();
-                let kind = if header.opcode == Opcode::Text {
-                    Kind::Text
-                } else {
-                    Kind::Binary
-                };
-                return Ok(Step::Found(Found::Here(kind, start..*consumed)));
-            }
             if let Some(joining) = &mut self.joining {
                 joining.resume(header);
             } else {
@@ -472,7 +480,7 @@ impl Connection {
         }
         self.frame = Some(FrameInProgress {
             opcode: header.opcode,
-            mask,
+            mask: header.mask.map(Mask::new),
             remaining: header.length,
         });
         Ok(Step::Again)
@@ -510,13 +518,14 @@ impl Connection {
         }
     }
 
-    fn fail(&mut self, now: Time, error: ProtocolError) {
+    fn fail<'a>(&mut self, now: Time, error: ProtocolError) -> Event<'a> {
         let deadline = now + self.limits.close_timeout;
         match &mut self.closing {
             Some(closing) => closing.handle_violation(error),
             None => self.closing = Some(Box::new(Closing::fail(error, deadline))),
         }
         self.stop_reading();
+        Event::Failed(error)
     }
 
     /// Nothing will be read any more, so nothing incomplete is kept.
@@ -526,9 +535,8 @@ impl Connection {
         self.control = Vec::new();
     }
 
-    fn event<'a>(&'a self, found: Found, input: &'a [u8]) -> Event<'a> {
+    fn event(&self, found: Found) -> Event<'_> {
         match found {
-            Found::Here(_, range) => Event::Binary(Cow::Borrowed(&input[range])),
             Found::Joined(Joined::Text(text)) => Event::Text(Cow::Owned(text)),
             Found::Joined(Joined::Binary(bytes)) => Event::Binary(Cow::Owned(bytes)),
             Found::Ping => Event::Ping(self.keepalive.pong()),
@@ -601,8 +609,6 @@ enum Step {
 
 /// An [`Event`] that borrows nothing yet.
 enum Found {
-    /// A message in one frame, whose payload is this range of the input.
-    Here(Kind, Range<usize>),
     Joined(Joined),
     Ping,
     Pong(Option<Duration>),

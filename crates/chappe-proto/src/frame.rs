@@ -148,6 +148,16 @@ impl Header {
     }
 }
 
+/// The kind of a message that is whole in one frame, by the frame's first byte: FIN is set, RSV1 to
+/// RSV3 are not, the opcode is text or binary.
+pub(crate) const fn whole_message(first: u8) -> Option<Kind> {
+    match first {
+        0x81 => Some(Kind::Text),
+        0x82 => Some(Kind::Binary),
+        _ => None,
+    }
+}
+
 fn decode_first(byte: u8) -> Result<(bool, Opcode), ProtocolError> {
     // Section 5.2: RSV1 to RSV3 MUST be 0 unless an extension gives them a meaning.
     if byte & 0x70 != 0 {

@@ -2,29 +2,47 @@
 //!
 //! The same operation masks and unmasks. Nothing here knows what a frame is.
 
-/// A masking key, turned so that its first byte is the one for the next payload byte.
+/// A masking key, turned so that its lowest byte is the one for the next payload byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mask([u8; 4]);
+pub(crate) struct Mask(u32);
 
 impl Mask {
     pub(crate) const fn new(key: [u8; 4]) -> Self {
-        Self(key)
+        Self(u32::from_le_bytes(key))
     }
 
     /// Masks or unmasks the next bytes of a payload and moves the key on past them.
     pub(crate) fn apply(&mut self, bytes: &mut [u8]) {
-        // Eight bytes at a time: the compiler makes vectors of this loop.
-        let [a, b, c, d] = self.0;
-        let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-        let mut chunks = bytes.chunks_exact_mut(8);
-        for chunk in &mut chunks {
-            let word = u64::from_ne_bytes(chunk.try_into().expect("a chunk is eight bytes"));
-            chunk.copy_from_slice(&(word ^ wide).to_ne_bytes());
+        let end = self.after(bytes.len());
+        if let Some(&last) = bytes.last_chunk::<WORD>() {
+            // The last word may overlap the one before it, so it is masked from what it was. With
+            // that there is no rest of single bytes, which would cost more than a short message.
+            let last = u64::from_le_bytes(last) ^ end.word();
+            // The compiler makes vectors of this loop.
+            for chunk in bytes.chunks_exact_mut(WORD) {
+                let word = u64::from_le_bytes(chunk.try_into().expect("a chunk is a word"));
+                chunk.copy_from_slice(&(word ^ self.word()).to_le_bytes());
+            }
+            *bytes.last_chunk_mut().expect("there was a last word") = last.to_le_bytes();
+        } else {
+            for (byte, key) in bytes.iter_mut().zip(self.word().to_le_bytes()) {
+                *byte ^= key;
+            }
         }
-        let rest = chunks.into_remainder();
-        for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
-            *byte ^= key;
-        }
-        self.0.rotate_left(rest.len() % 4);
+        *self = end;
+    }
+
+    /// The key for what comes behind so many bytes. It is the key for their last word, too.
+    const fn after(self, bytes: usize) -> Self {
+        Self(self.0.rotate_right(bytes as u32 % 4 * 8))
+    }
+
+    /// The key, twice.
+    fn word(self) -> u64 {
+        let key = u64::from(self.0);
+        key << 32 | key
     }
 }
+
+/// Bytes that are masked at a time.
+const WORD: usize = size_of::<u64>();

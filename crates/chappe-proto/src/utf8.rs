@@ -18,8 +18,16 @@ pub(crate) struct InvalidUtf8;
 
 /// Checks text that is there as a whole.
 pub(crate) fn check(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
+    // Below a vector's length the library goes byte by byte, and most short text is ASCII.
+    if bytes.len() < SHORT_BYTES && bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8.
+        return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
     simdutf8::basic::from_utf8(bytes).map_err(|_| InvalidUtf8)
 }
+
+/// Below this, `simdutf8` does what the standard library does.
+const SHORT_BYTES: usize = 64;
 
 /// Checks text that comes in pieces, each byte once.
 #[derive(Clone, Copy, Debug, Default)]
