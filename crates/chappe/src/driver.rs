@@ -4,13 +4,13 @@
 //! nothing: that is the protocol's. A turn goes:
 //!
 //! ```text
-//!   handler, until it waits ─► settle what it left of the input ─► write all that is queued
-//!        ▲                                                              │
-//!        └── lend what was read ◄── read ◄── keep the deadline ◄────────┘
+//!   read, lend ─► handler, until it waits ─► settle what it left of the input ─► write all that
+//!       ▲                                                                        is queued
+//!       └──────────────────────────── keep the deadline ◄─────────────────────────────┘
 //! ```
 //!
 //! So what a handler sends while it has input leaves in one write, when it waits for anything.
-//! Where there is no handler in the task, a turn begins with the input.
+//! Where there is no handler in the task, the input is settled at once.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -21,7 +21,6 @@ use std::task::{Context, Poll, ready};
 
 use chappe_proto::{CloseCode, Time};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
 use crate::budget::Share;
@@ -36,9 +35,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     std::future::poll_fn(move |cx| {
-        driver.shared.lock().begin_turn();
+        driver.poll_begin(cx);
         loop {
-            match driver.poll_turn(cx) {
+            match driver.poll_turn(cx, Company::Alone) {
                 Turn::Lent => {}
                 Turn::Idle => return Poll::Pending,
                 Turn::Over => return Poll::Ready(()),
@@ -71,24 +70,21 @@ where
     if handler.is_none() {
         end_handler(&shared, Err(Panicked));
     }
-    let mut starved = false;
     std::future::poll_fn(move |cx| {
-        shared.lock().begin_turn();
-        // A handler that spent the task's budget left none for the stream: that is first this time.
-        if std::mem::take(&mut starved)
-            && let Some(Turn::Over) = driver.as_mut().map(|driver| driver.poll_turn(cx))
-        {
-            driver = None;
+        if let Some(driver) = &mut driver {
+            driver.poll_begin(cx);
         }
         loop {
+            let mut company = Company::Alone;
             if let Some(running) = &mut handler {
                 if let Poll::Ready(result) = poll_handler(running.as_mut(), cx) {
                     end_handler(&shared, result);
                     handler = None;
+                } else {
+                    company = Company::Handler;
                 }
-                starved = !has_budget_remaining();
             }
-            match driver.as_mut().map(|driver| driver.poll_turn(cx)) {
+            match driver.as_mut().map(|driver| driver.poll_turn(cx, company)) {
                 Some(Turn::Lent) => {}
                 // The stream goes at once; the handler sees the end and may still have work.
                 Some(Turn::Over) => driver = None,
@@ -151,6 +147,15 @@ fn is_end(error: &BoxError) -> bool {
         || error.is::<CloseError>()
 }
 
+/// Who is in the driver's task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    /// Nobody, or a handler that is done.
+    Alone,
+    /// A handler, which waits for something.
+    Handler,
+}
+
 /// What a turn came to.
 enum Turn {
     /// What was read is lent to the handles: they have their turn.
@@ -180,6 +185,8 @@ pub(crate) struct Driver<S> {
     timer: Pin<Box<Sleep>>,
     /// When the timer goes off, unless it has.
     armed: Option<Time>,
+    /// Whether it will wake the task then.
+    watched: bool,
     /// Reads since a deadline has passed that is not handled.
     looks: u8,
 }
@@ -210,42 +217,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             crawled: false,
             timer: Box::pin(tokio::time::sleep_until(epoch)),
             armed: None,
+            watched: false,
             looks: 0,
         }
     }
 
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Turn {
+    /// Begins a turn, after the task was woken: with what is behind, and with what was read. What
+    /// comes next may spend all that the runtime lets one task do at a time.
+    fn poll_begin(&mut self, cx: &mut Context<'_>) {
+        let wants_input = self.shared.lock().begin_turn();
+        if !self.sending.is_empty() {
+            let _ = self.poll_write(cx, false);
+        }
+        if wants_input {
+            let _ = self.poll_read(cx);
+        }
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>, company: Company) -> Turn {
         loop {
             let behind = !self.sending.is_empty();
-            {
-                let mut shared = self.shared.lock();
-                shared.settle_input();
-                shared.poll_transmit(&mut self.sending);
+            let mut shared = self.shared.lock();
+            if company == Company::Handler && shared.postpone_turn() {
+                cx.waker().wake_by_ref();
+                return Turn::Idle;
             }
-            let written = self.poll_write(cx);
-            let deadline = {
-                let mut shared = self.shared.lock();
-                let held_back = matches!(self.writing, Writing::Unflushed | Writing::Blocked);
-                shared.handle_written(self.sending.len(), held_back);
-                shared.wake_receiver();
-                let held = shared.held_bytes() + self.sending.held_bytes();
-                if !self.share.hold(held) && shared.is_open() {
-                    shared.shed();
-                    continue;
-                }
-                if behind && written.is_ready() {
-                    // What was queued while the stream was full comes next.
-                    continue;
-                }
-                let deadline = shared.poll_timeout();
-                if shared.connection().is_finished() && (written.is_ready() || deadline.is_none()) {
-                    return Turn::Over;
-                }
-                deadline
-            };
-            if self.poll_deadline(cx, deadline).is_ready() {
+            shared.settle_input();
+            let over = shared.poll_transmit(&mut self.sending);
+            let mut written = Poll::Ready(());
+            if over || !self.sending.is_empty() || self.writing != Writing::Flushed {
+                drop(shared);
+                written = self.poll_write(cx, over);
+                shared = self.shared.lock();
+            }
+            let held_back = matches!(self.writing, Writing::Unflushed | Writing::Blocked);
+            shared.handle_written(self.sending.len(), held_back);
+            shared.wake_receiver();
+            let held = shared.held_bytes() + self.sending.held_bytes();
+            if !self.share.hold(held) && shared.is_open() {
+                shared.shed();
+                continue;
+            }
+            if behind && written.is_ready() {
+                // What was queued while the stream was full comes next.
+                continue;
+            }
+            let deadline = shared.poll_timeout();
+            if shared.connection().is_finished() && (written.is_ready() || deadline.is_none()) {
+                return Turn::Over;
+            }
+            let asleep = shared.sleep(cx);
+            let (now, wants_input) = (shared.now(), shared.wants_input());
+            drop(shared);
+            self.watched &= !asleep.moved;
+            if self.poll_deadline(cx, deadline, now).is_ready() {
                 // Where this is late, what the deadline is for may have arrived in time.
-                if self.looks < LOOKS_MAX && self.poll_read(cx).is_ready() {
+                if self.looks < LOOKS_MAX && wants_input && self.poll_read(cx).is_ready() {
                     self.looks += 1;
                     return Turn::Lent;
                 }
@@ -253,25 +280,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 continue;
             }
             self.looks = 0;
-            if self.poll_read(cx).is_ready() {
+            if wants_input && self.poll_read(cx).is_ready() {
                 return Turn::Lent;
             }
-            if self.shared.lock().sleep(cx).is_pending() {
+            if !asleep.called {
                 return Turn::Idle;
             }
         }
     }
 
-    /// Ready when there is nothing to be written, or no way to.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when there is nothing to be written, or no way to. `over`: nothing comes behind it.
+    fn poll_write(&mut self, cx: &mut Context<'_>, over: bool) -> Poll<()> {
         if self.writing == Writing::Over {
             self.sending.clear();
             self.shared.lock().discard_outbox();
             return Poll::Ready(());
         }
-        let result = ready!(self.poll_write_all(cx));
-        let over = self.shared.lock().write_is_over();
-        match result {
+        match ready!(self.poll_write_all(cx)) {
             Ok(()) if over => {
                 // What can go wrong here has gone wrong on the other side too.
                 let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
@@ -312,22 +337,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if !self.stream.is_write_vectored() {
             self.sending.join();
         }
+        if let Some(piece) = self.sending.in_one_piece() {
+            return Pin::new(&mut self.stream).poll_write(cx, piece);
+        }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let used = self.sending.slices(&mut slices);
-        match &slices[..used] {
-            [one] => Pin::new(&mut self.stream).poll_write(cx, one),
-            many => Pin::new(&mut self.stream).poll_write_vectored(cx, many),
-        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..used])
     }
 
-    /// Ready when the deadline has passed.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Option<Time>) -> Poll<()> {
+    /// Ready when the deadline has passed. `now` is the time of the turn.
+    fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Time>,
+        now: Time,
+    ) -> Poll<()> {
         let Some(deadline) = deadline else {
             return Poll::Pending;
         };
         // A timer that goes off early is set again then: deadlines mostly move away.
         if self.armed.is_none_or(|armed| deadline < armed) {
             self.arm(deadline);
+        }
+        if self.watched && self.armed.is_some_and(|armed| now < armed) {
+            return Poll::Pending;
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             let mut shared = self.shared.lock();
@@ -339,6 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             drop(shared);
             self.arm(deadline);
         }
+        self.watched = true;
         Poll::Pending
     }
 
@@ -353,11 +387,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let at = self.epoch + (deadline - Time::ZERO);
         self.timer.as_mut().reset(at);
         self.armed = Some(deadline);
+        self.watched = false;
     }
 
-    /// Ready when there is input, or the stream has ended.
+    /// Ready when there is input, or the stream has ended. What was read before is handled.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.eof || !self.shared.lock().wants_input() {
+        if self.eof {
             return Poll::Pending;
         }
         let mut buffer = buffer::take_read_buffer();

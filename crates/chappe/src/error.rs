@@ -125,7 +125,8 @@ impl std::error::Error for Ended {
 /// ```
 #[derive(Debug)]
 pub struct SendError<M = Message> {
-    message: M,
+    /// In a box, as whoever sends moves the room for it around, and most have no error.
+    message: Box<M>,
     reason: NotSent,
 }
 
@@ -140,17 +141,20 @@ pub(crate) enum NotSent {
 
 impl<M> SendError<M> {
     pub(crate) fn new(message: M, reason: NotSent) -> Self {
-        Self { message, reason }
+        Self {
+            message: Box::new(message),
+            reason,
+        }
     }
 
     /// The message that was not sent.
     pub fn into_message(self) -> M {
-        self.message
+        *self.message
     }
 
     pub(crate) fn without_message(self) -> SendError<()> {
         SendError {
-            message: (),
+            message: Box::new(()),
             reason: self.reason,
         }
     }

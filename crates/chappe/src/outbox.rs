@@ -49,6 +49,13 @@ impl Outbox {
         self.len() == 0
     }
 
+    /// What comes next, where it is all in one piece.
+    pub(crate) fn in_one_piece(&self) -> Option<&[u8]> {
+        self.shared
+            .is_empty()
+            .then(|| &self.own[self.own_written..])
+    }
+
     /// Fills `slices` with what comes next, and tells how many it used.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
@@ -120,7 +127,11 @@ impl Outbox {
     /// Drops what is not written, and gives the buffer back.
     pub(crate) fn clear(&mut self) {
         buffer::return_write_buffer(std::mem::take(&mut self.own));
-        *self = Self::default();
+        self.own_written = 0;
+        if self.shared.capacity() > 0 {
+            self.shared = VecDeque::new();
+        }
+        self.shared_bytes = 0;
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the user holds: a connection, or its halves.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use chappe_proto::{CloseCode, Payload, Prepared, State};
@@ -53,8 +53,9 @@ impl WebSocket {
     /// # Errors
     ///
     /// [`Ended`] when the connection ended in any other way. Asking again gives the same again.
-    pub async fn recv(&mut self) -> Result<Option<Message>, Ended> {
-        self.receiver.recv().await
+    #[inline]
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Ended>> + Unpin {
+        self.receiver.recv()
     }
 
     /// The subprotocol that was agreed on.
@@ -109,10 +110,13 @@ impl Receiver {
     /// # Errors
     ///
     /// [`Ended`] when the connection ended in any other way. Asking again gives the same again.
-    pub async fn recv(&mut self) -> Result<Option<Message>, Ended> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    #[inline]
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Ended>> + Unpin {
+        // No `async` here and in `send`: each layer of it moves the message once more.
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
+    #[inline]
     pub(crate) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
@@ -153,10 +157,21 @@ impl Sender {
     /// # Errors
     ///
     /// [`SendError`], with the message, when the connection is closing or closed.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let message = message.into();
-        let result = poll_fn(|cx| self.poll_send(cx, message.payload())).await;
-        result.map_err(|reason| SendError::new(message, reason))
+    #[inline]
+    pub fn send(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SendError>> + Unpin {
+        let mut message = Some(message.into());
+        poll_fn(move |cx| {
+            let payload = message.as_ref().expect("nobody polls what is done");
+            let result = ready!(self.poll_send(cx, payload.payload()));
+            let message = message.take();
+            Poll::Ready(
+                result
+                    .map_err(|reason| SendError::new(message.expect("it was there above"), reason)),
+            )
+        })
     }
 
     /// Queues a message if there is room for it.
@@ -289,6 +304,7 @@ impl Sender {
         self.handle.shared.lock().connection().state()
     }
 
+    #[inline]
     fn poll_send(&self, cx: &Context<'_>, message: Payload<'_>) -> Poll<Result<(), NotSent>> {
         let mut shared = self.handle.shared.lock();
         match shared.try_send(message) {

@@ -120,6 +120,45 @@ async fn reply_is_written_before_the_next_message_is_delivered_when_its_handler_
 }
 
 #[tokio::test(start_paused = true)]
+async fn replies_leave_in_one_write_though_the_handler_yields_before_each() {
+    let (peer, _task) = served(|mut ws, _| async move {
+        while let Some(message) = ws.recv().await? {
+            tokio::task::yield_now().await;
+            ws.send(message).await?;
+        }
+        Ok(())
+    })
+    .await;
+    peer.send(messages(16));
+    settle().await;
+    assert_eq!(peer.take_frames(), replies(16));
+    assert_eq!(peer.take_calls().writes, 1, "for 16 messages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_leaves_while_the_handler_waits_before_it_replies_to_the_next() {
+    let step = Arc::new(Notify::new());
+    let steps = step.clone();
+    let (peer, _task) = served(|mut ws, _| async move {
+        while let Some(message) = ws.recv().await? {
+            steps.notified().await;
+            ws.send(message).await?;
+        }
+        Ok(())
+    })
+    .await;
+    peer.send(messages(3));
+    for number in 0..3 {
+        settle().await;
+        assert_eq!(peer.take_frames(), [], "while the handler waits");
+        step.notify_one();
+        settle().await;
+        let expected = [Frame::text(&number.to_string())];
+        assert_eq!(peer.take_frames(), expected, "while it waits again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn lone_send_leaves_at_once_from_the_handler_itself() {
     let (peer, _task) = served(|ws, _| async move {
         ws.send("hello").await?;
