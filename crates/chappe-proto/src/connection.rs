@@ -156,7 +156,7 @@ impl Connection {
         }
     }
 
-    /// Consumes a prefix of `input`, unmasking in place, and hands out what it found.
+    /// Consumes a prefix of `input`, which it may write to, and hands out what it found.
     ///
     /// Gives the number of bytes consumed and one event. Without an event all of `input` was
     /// consumed: what is incomplete is kept here, never by the caller.
@@ -415,10 +415,10 @@ impl Connection {
     fn step(
         &mut self,
         now: Time,
-        input: &mut [u8],
+        input: &[u8],
         consumed: &mut usize,
     ) -> Result<Step, ProtocolError> {
-        let rest = &mut input[*consumed..];
+        let rest = &input[*consumed..];
         let Some(mut frame) = self.frame.take() else {
             let Some((header, length)) = self.read_header(rest)? else {
                 return Ok(Step::Starved);
@@ -427,17 +427,18 @@ impl Connection {
             return self.begin_frame(now, &header);
         };
         let length = frame.remaining.min(rest.len() as u64) as usize;
-        let piece = &mut rest[..length];
-        if let Some(mask) = &mut frame.mask {
-            mask.apply(piece);
-        }
+        let piece = &rest[..length];
         if frame.opcode.is_control() {
+            let start = self.control.len();
             self.control.extend_from_slice(piece);
+            if let Some(mask) = &mut frame.mask {
+                mask.apply(&mut self.control[start..]);
+            }
         } else {
             self.joining
                 .as_mut()
                 .expect("a data frame has a message")
-                .push(piece)?;
+                .push(piece, &mut frame.mask)?;
         }
         *consumed += length;
         frame.remaining -= length as u64;

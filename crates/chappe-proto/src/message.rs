@@ -1,15 +1,17 @@
 //! Joins fragments into messages (RFC 6455, section 5.4).
 //!
-//! In: the headers of data frames, and their payloads, unmasked, in pieces of any size. Out:
-//! whole messages, text checked, within [`Limits`]. Control frames never come here, and nothing
+//! In: the headers of data frames, and their payloads in pieces of any size. Out: whole messages,
+//! unmasked, text checked, within [`Limits`]. Control frames never come here, and nothing
 //! here knows which side of the connection we are.
 //!
 //! Memory grows with the bytes that arrived, never with the length that was declared: a message
 //! in progress holds at most twice what the peer has sent of it.
 
+use crate::copy::PIECE_BYTES;
 use crate::error::ProtocolError;
 use crate::frame::{Header, Opcode};
 use crate::limits::Limits;
+use crate::mask::Mask;
 use crate::time::Time;
 use crate::utf8::{InvalidUtf8, TextBuffer};
 
@@ -91,18 +93,33 @@ impl Joining {
         self.fin = header.fin;
     }
 
-    /// Appends a piece of the current frame's payload, unmasked.
-    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
+    /// Appends a piece of the current frame's payload, and unmasks it.
+    pub(crate) fn push(
+        &mut self,
+        piece: &[u8],
+        mask: &mut Option<Mask>,
+    ) -> Result<(), ProtocolError> {
         // Behind a frame that is not the last any number of bytes may follow.
         let whole = if self.fin { self.declared } else { u64::MAX };
+        let mut unmask = |bytes: &mut [u8]| {
+            if let Some(mask) = mask {
+                mask.apply(bytes);
+            }
+        };
         match &mut self.buffer {
             Buffer::Text(text) => {
-                let additional = room(text.bytes(), piece.len(), whole);
-                text.push(piece, additional)?;
+                text.reserve(room(text.bytes(), piece.len(), whole));
+                for piece in piece.chunks(PIECE_BYTES) {
+                    text.push(piece, &mut unmask)?;
+                }
             }
             Buffer::Binary(bytes) => {
                 bytes.reserve_exact(room(bytes, piece.len(), whole));
-                bytes.extend_from_slice(piece);
+                for piece in piece.chunks(PIECE_BYTES) {
+                    let start = bytes.len();
+                    bytes.extend_from_slice(piece);
+                    unmask(&mut bytes[start..]);
+                }
             }
         }
         Ok(())

@@ -12,6 +12,8 @@ use std::ops::Deref;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::copy::copy;
+
 /// Bytes that are not UTF-8, and can't become it whatever follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidUtf8;
@@ -81,12 +83,25 @@ pub(crate) struct TextBuffer {
 }
 
 impl TextBuffer {
-    /// Appends a piece, after making room for `additional` bytes, of which it is the first.
-    pub(crate) fn push(&mut self, piece: &[u8], additional: usize) -> Result<(), InvalidUtf8> {
-        self.checker.check(piece)?;
+    /// Makes room for so many more bytes.
+    pub(crate) fn reserve(&mut self, additional: usize) {
         self.bytes.reserve_exact(additional);
+    }
+
+    /// Appends a piece once `unmask` has made text of it.
+    pub(crate) fn push(
+        &mut self,
+        piece: &[u8],
+        unmask: impl FnOnce(&mut [u8]),
+    ) -> Result<(), InvalidUtf8> {
+        let start = self.bytes.len();
         self.bytes.extend_from_slice(piece);
-        Ok(())
+        unmask(&mut self.bytes[start..]);
+        let result = self.checker.check(&self.bytes[start..]);
+        if result.is_err() {
+            self.bytes.truncate(start);
+        }
+        result
     }
 
     /// The bytes so far.
@@ -175,7 +190,7 @@ impl AsRef<[u8]> for Utf8Bytes {
 
 impl From<&str> for Utf8Bytes {
     fn from(text: &str) -> Self {
-        Self(Bytes::copy_from_slice(text.as_bytes()))
+        Self(copy(text.as_bytes()).into())
     }
 }
 

@@ -28,7 +28,7 @@ fn capacity_held<'a>(
         }
         for piece in pieces {
             let joining = joining.as_mut().unwrap();
-            joining.push(&vec![b'a'; *piece]).unwrap();
+            joining.push(&vec![b'a'; *piece], &mut None).unwrap();
         }
     }
     match joining.unwrap().finish().unwrap() {
