@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use chappe_proto::Utf8Bytes;
 
 use crate::message::Message;
@@ -17,6 +17,9 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Buffers with more room than this are not kept: they had a large message in them.
 const WRITE_BYTES_KEPT: usize = 64 * 1024;
+
+/// Room in a new buffer for writing.
+const WRITE_BYTES_MIN: usize = 256;
 
 /// Buffers for writing that a thread keeps. More than one is in use only while peers read slowly.
 const WRITE_BUFFERS_KEPT: usize = 8;
@@ -45,9 +48,11 @@ pub(crate) fn return_read_buffer(buffer: Box<[u8]>) {
     READ_BUFFER.set(Some(buffer));
 }
 
-/// An empty buffer for writing, with or without room.
+/// An empty buffer for writing.
 pub(crate) fn take_write_buffer() -> Vec<u8> {
-    WRITE_BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
+    WRITE_BUFFERS
+        .with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| Vec::with_capacity(WRITE_BYTES_MIN))
 }
 
 /// Gives a buffer for writing to this thread, whichever it came from.
@@ -77,7 +82,7 @@ pub(crate) fn keep_binary(bytes: Cow<'_, [u8]>) -> Message {
     Message::Binary(match bytes {
         Cow::Owned(bytes) => bytes.into(),
         Cow::Borrowed(bytes) if bytes.len() > PAGE_MESSAGE_BYTES_MAX => {
-            Bytes::copy_from_slice(bytes)
+            chappe_proto::copy(bytes).into()
         }
         Cow::Borrowed(bytes) => with_page(bytes.len(), |page| {
             page.extend_from_slice(bytes);

@@ -144,7 +144,9 @@ impl chappe_proto::Outbox for Outbox {
     }
 
     fn put_shared(&mut self, bytes: &Bytes) {
-        if !bytes.is_empty() {
+        if bytes.len() <= COPY_BYTES_MAX {
+            self.tail().extend_from_slice(bytes);
+        } else {
             self.shared_bytes += bytes.len();
             self.shared.push_back(Shared {
                 after: self.own.len(),
@@ -154,6 +156,9 @@ impl chappe_proto::Outbox for Outbox {
         }
     }
 }
+
+/// Up to so many bytes, copying costs less than one more piece to write.
+const COPY_BYTES_MAX: usize = 512;
 
 /// Pieces that one write takes at most.
 pub(crate) const SLICES_MAX: usize = 64;
