@@ -177,8 +177,7 @@ pub(crate) struct Driver<S> {
     /// What is being written. What is sent meanwhile waits in the shared outbox.
     sending: Outbox,
     writing: Writing,
-    /// Whether the peer's stream has ended.
-    eof: bool,
+    reading: Reading,
     /// Whether the stream took bytes only after it had been full, since the last deadline.
     crawled: bool,
     /// One timer for all deadlines: the nearest.
@@ -189,6 +188,17 @@ pub(crate) struct Driver<S> {
     watched: bool,
     /// Reads since a deadline has passed that is not handled.
     looks: u8,
+}
+
+/// The state of the stream's reading side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// There may be something to read.
+    Open,
+    /// There was nothing in this turn: the stream wakes the task when there is.
+    Waiting,
+    /// It has ended, or is broken.
+    Over,
 }
 
 /// The state of the stream's writing side.
@@ -213,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             share,
             sending: Outbox::default(),
             writing: Writing::Flushed,
-            eof: false,
+            reading: Reading::Open,
             crawled: false,
             timer: Box::pin(tokio::time::sleep_until(epoch)),
             armed: None,
@@ -226,6 +236,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// comes next may spend all that the runtime lets one task do at a time.
     fn poll_begin(&mut self, cx: &mut Context<'_>) {
         let wants_input = self.shared.lock().begin_turn();
+        if self.reading == Reading::Waiting {
+            self.reading = Reading::Open;
+        }
         if !self.sending.is_empty() {
             let _ = self.poll_write(cx, false);
         }
@@ -267,10 +280,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Turn::Over;
             }
             let asleep = shared.sleep(cx);
-            let (now, wants_input) = (shared.now(), shared.wants_input());
+            let wants_input = shared.wants_input();
             drop(shared);
             self.watched &= !asleep.moved;
-            if self.poll_deadline(cx, deadline, now).is_ready() {
+            if self.poll_deadline(cx, deadline).is_ready() {
                 // Where this is late, what the deadline is for may have arrived in time.
                 if self.looks < LOOKS_MAX && wants_input && self.poll_read(cx).is_ready() {
                     self.looks += 1;
@@ -345,13 +358,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..used])
     }
 
-    /// Ready when the deadline has passed. `now` is the time of the turn.
-    fn poll_deadline(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: Option<Time>,
-        now: Time,
-    ) -> Poll<()> {
+    /// Ready when the deadline has passed.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Option<Time>) -> Poll<()> {
         let Some(deadline) = deadline else {
             return Poll::Pending;
         };
@@ -359,17 +367,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.armed.is_none_or(|armed| deadline < armed) {
             self.arm(deadline);
         }
-        if self.watched && self.armed.is_some_and(|armed| now < armed) {
+        if self.watched && !self.timer.is_elapsed() {
             return Poll::Pending;
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            let mut shared = self.shared.lock();
-            shared.begin_turn();
-            if deadline <= shared.now() {
+            if deadline <= self.shared.lock().read_clock() {
                 self.armed = None;
                 return Poll::Ready(());
             }
-            drop(shared);
             self.arm(deadline);
         }
         self.watched = true;
@@ -392,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Ready when there is input, or the stream has ended. What was read before is handled.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.eof {
+        if self.reading != Reading::Open {
             return Poll::Pending;
         }
         let mut buffer = buffer::take_read_buffer();
@@ -406,9 +411,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Poll::Ready(());
         }
         buffer::return_read_buffer(buffer);
-        let error = ready!(result).err();
-        self.eof = true;
-        self.shared.lock().handle_eof(error);
+        let Poll::Ready(result) = result else {
+            self.reading = Reading::Waiting;
+            return Poll::Pending;
+        };
+        self.reading = Reading::Over;
+        self.shared.lock().handle_eof(result.err());
         Poll::Ready(())
     }
 }

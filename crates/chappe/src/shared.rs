@@ -63,7 +63,7 @@ impl Shared {
 pub(crate) struct Inner {
     connection: Connection,
     epoch: Instant,
-    /// The time of the driver's turn.
+    /// The time when it was last needed.
     now: Time,
     input: Input,
     inbound: VecDeque<Message>,
@@ -313,7 +313,10 @@ impl Inner {
 
     // What the driver calls.
 
-    pub(crate) fn now(&self) -> Time {
+    /// Has the time go on; gives it.
+    pub(crate) fn read_clock(&mut self) -> Time {
+        let elapsed = self.epoch.elapsed();
+        self.now = self.now.max(Time::ZERO + elapsed);
         self.now
     }
 
@@ -327,8 +330,12 @@ impl Inner {
         if self.attention == Attention::Asleep {
             self.attention = Attention::Awake;
         }
-        self.read_clock();
-        self.wants_input()
+        let wants_input = self.wants_input();
+        if !wants_input {
+            // The handler may go on with it.
+            self.read_clock();
+        }
+        wants_input
     }
 
     /// Whether the turn can wait until the handler was asked once more, though it waits.
@@ -405,6 +412,7 @@ impl Inner {
 
     /// Closes the connection, as it holds memory that is needed elsewhere.
     pub(crate) fn shed(&mut self) {
+        self.read_clock();
         self.connection.shed(self.now);
         self.notice_end();
     }
@@ -420,6 +428,7 @@ impl Inner {
         if self.attention == Attention::Asleep {
             self.attention = Attention::Awake;
         }
+        self.read_clock();
         self.input = Input::Lent(buffer, 0..length);
     }
 
@@ -452,6 +461,7 @@ impl Inner {
     }
 
     pub(crate) fn handle_eof(&mut self, error: Option<io::Error>) {
+        self.read_clock();
         if self.io_error.is_none() {
             self.io_error = error;
         }
@@ -464,6 +474,7 @@ impl Inner {
     /// `crawled`: the stream took bytes after it had been full, so the peer reads, if slowly.
     /// `blocked`: the stream is full.
     pub(crate) fn handle_deadline(&mut self, crawled: bool, blocked: bool) {
+        self.read_clock();
         let held_back = !self.wants_input() && !blocked;
         if held_back || crawled {
             self.connection.postpone_pong(self.now);
@@ -481,6 +492,7 @@ impl Inner {
     /// Nothing more can be written. What the peer sent before may still tell why, so the end is
     /// left to the reading side; this is kept for it.
     pub(crate) fn handle_write_error(&mut self, error: io::Error) {
+        self.read_clock();
         self.io_error.get_or_insert(error);
         self.write_failed = true;
         self.given_up = Some(self.now + self.connection.limits().close_timeout);
@@ -577,10 +589,5 @@ impl Inner {
         {
             waker.wake_by_ref();
         }
-    }
-
-    fn read_clock(&mut self) {
-        let elapsed = self.epoch.elapsed();
-        self.now = self.now.max(Time::ZERO + elapsed);
     }
 }
