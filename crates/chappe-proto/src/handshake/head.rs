@@ -32,10 +32,15 @@ impl HeadReader {
         input: &[u8],
         limits: &Limits,
     ) -> Result<Option<usize>, HeadError> {
-        for (index, &byte) in input.iter().enumerate() {
+        self.bytes.reserve(input.len().min(limits.head_bytes_max));
+        let mut taken = 0;
+        while let Some(&byte) = input.get(taken) {
             self.push(byte, limits)?;
-            if byte == b'\n' && self.end_line(limits)? {
-                return Ok(Some(index + 1));
+            taken += 1;
+            match byte {
+                b'\n' if self.end_line(limits)? => return Ok(Some(taken)),
+                b'\n' | b'\r' => {}
+                _ => taken += self.push_run(&input[taken..], limits),
             }
         }
         Ok(None)
@@ -109,6 +114,21 @@ impl HeadReader {
         Ok(())
     }
 
+    /// Appends the bytes that go on with a line and are nothing special, as far as the bounds
+    /// allow; tells how many there were.
+    fn push_run(&mut self, input: &[u8], limits: &Limits) -> usize {
+        let end = match self.lines {
+            0 => limits.head_line_bytes_max.min(limits.head_bytes_max),
+            _ => limits.head_bytes_max,
+        };
+        let room = end.saturating_sub(self.bytes.len());
+        let special = |byte: &u8| *byte < 0x20 || *byte == 0x7f;
+        let run = input.iter().take(room).position(special);
+        let run = run.unwrap_or(room.min(input.len()));
+        self.bytes.extend_from_slice(&input[..run]);
+        run
+    }
+
     /// Ends the line in progress; tells whether it was the empty one that ends the head.
     fn end_line(&mut self, limits: &Limits) -> Result<bool, HeadError> {
         let empty = self.bytes.len() - self.line_start == 2;
@@ -134,11 +154,10 @@ impl HeadReader {
         let lines = self.bytes.split(|&byte| byte == b'\n');
         let mut lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let start = lines.next().unwrap_or_default();
-        let mut headers = HeaderMap::new();
+        let full = |_| HeadError::TooManyHeaders { max: self.lines };
+        let mut headers = HeaderMap::try_with_capacity(self.lines).map_err(full)?;
         for line in lines.take_while(|line| !line.is_empty()) {
             let (name, value) = parse_header(line)?;
-            let held = headers.len();
-            let full = |_| HeadError::TooManyHeaders { max: held };
             headers.try_append(name, value).map_err(full)?;
         }
         Ok((start, headers))
