@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::attacks::{self, Server};
 use crate::run::{self, Outcome, command_in};
-use crate::{autobahn, dependencies, setup, tidy, workspace};
+use crate::{autobahn, bench, dependencies, setup, tidy, workspace};
 
 struct Step {
     name: &'static str,
@@ -57,6 +57,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "release",
         run: release,
+    },
+    Step {
+        name: "bench",
+        run: || bench::run(&["--quick".to_owned()]),
     },
     Step {
         name: "autobahn",
@@ -166,6 +170,10 @@ fn package() -> Outcome {
         "xtask",
         "--exclude",
         INTEROP,
+        "--exclude",
+        "chappe-instructions",
+        "--exclude",
+        "chappe-load",
         "--no-verify",
         "--allow-dirty",
     ])

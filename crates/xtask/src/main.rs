@@ -4,6 +4,7 @@
 
 mod attacks;
 mod autobahn;
+mod bench;
 mod ci;
 mod dependencies;
 mod mutants;
@@ -26,6 +27,9 @@ Tasks:
   attacks [--binary PATH] [WORD...]
                                 hostile inputs against the release binary; with words, only
                                 the rows whose topic or name contains one of them
+  bench [--list | --report | OPTION...]
+                                Chappe and its peers under the same load (`bench --help`);
+                                with --quick, instructions and system calls only
   tidy                          what we agree on and clippy cannot see
   mutants [ARGUMENT...]         cargo-mutants on chappe-proto
 
@@ -51,6 +55,7 @@ fn dispatch(arguments: &[String]) -> Outcome {
         "ci" => ci::run(rest),
         "autobahn" => autobahn::run(rest),
         "attacks" => attacks::run(rest),
+        "bench" => bench::run(rest),
         "tidy" => tidy::run(rest),
         "mutants" => mutants::run(rest),
         "help" | "--help" | "-h" => {

@@ -51,6 +51,21 @@ const PROGRAMS: &[Program] = &[
         version: &["-dumpfullversion"],
         packages: &["gcc"],
     },
+    Program {
+        names: &["valgrind"],
+        version: &["--version"],
+        packages: &["valgrind"],
+    },
+    Program {
+        names: &["strace"],
+        version: &["--version"],
+        packages: &["strace"],
+    },
+    Program {
+        names: &["taskset"],
+        version: &["--version"],
+        packages: &["util-linux"],
+    },
 ];
 
 const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
@@ -238,7 +253,8 @@ fn npm(folder: &Path, words: &[&str]) -> Command {
     command
 }
 
-fn package_version(folder: &Path, package: &str) -> Outcome<String> {
+/// The version of an npm package that is installed below a folder.
+pub(crate) fn package_version(folder: &Path, package: &str) -> Outcome<String> {
     let file = folder
         .join("node_modules")
         .join(package)
@@ -253,7 +269,7 @@ fn package_version(folder: &Path, package: &str) -> Outcome<String> {
 }
 
 /// Installs into `folder` unless that was done already from pins of the same text.
-fn once(folder: &Path, pins: &Path, install: impl FnOnce() -> Outcome) -> Outcome {
+pub(crate) fn once(folder: &Path, pins: &Path, install: impl FnOnce() -> Outcome) -> Outcome {
     let stamp = folder.join(".installed");
     let wanted = fs::read(pins).map_err(|error| format!("{}: {error}", pins.display()))?;
     if fs::read(&stamp).is_ok_and(|found| found == wanted) {
