@@ -5,15 +5,14 @@
 //! breaks is never an error of a method: it becomes a close frame to transmit and one event.
 //!
 //! ```text
-//!   handle_input ─► header ─► payload, unmasked in place ─┬─► data ─► message.rs ─► Event
-//!                  frame.rs   mask.rs                     ├─► ping, pong ─► keepalive.rs
-//!                                                         └─► close ─► closing.rs
+//!   handle_input ─► reading.rs ─┬─► message ─────────────────────► Event
+//!                               ├─► ping, pong ─► keepalive.rs ─►
+//!                               └─► close ──────► closing.rs ───►
 //!   send ─► Outbox ◄─ poll_transmit: pong, ping, close frame
 //! ```
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +21,14 @@ use bytes::Bytes;
 use crate::close_code::CloseCode;
 use crate::closing::{CloseFrame, Closing, Ended};
 use crate::error::{ProtocolError, SendError};
-use crate::frame::{self, HEADER_BYTES_MAX, Header, Opcode};
+use crate::frame::{Header, Opcode};
 use crate::keepalive::Keepalive;
 use crate::limits::Limits;
 use crate::mask::Mask;
-use crate::message::{self, Joined, Joining};
+use crate::message::Joined;
 use crate::payload::{Outbox, Payload};
 use crate::random::{Random, SystemRandom};
+use crate::reading::{Found, Reading, Rules};
 use crate::terms::{Kind, Role, State};
 use crate::time::Time;
 use crate::utf8;
@@ -48,7 +48,7 @@ use crate::utf8;
 ///    when [`is_finished`](Self::is_finished), drop the stream. Go on reading until then: a close
 ///    frame may be lost where a stream is dropped with input unread.
 ///
-/// Memory: some 250 bytes, and no buffer while no message or control frame is incomplete.
+/// Memory: some 110 bytes, and no buffer while no message or control frame is incomplete.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -66,13 +66,7 @@ use crate::utf8;
 pub struct Connection {
     endpoint: Endpoint,
     limits: Arc<Limits>,
-    /// The first bytes of a header that is not complete: `0 <= header_length < 14`.
-    header: [u8; HEADER_BYTES_MAX],
-    header_length: u8,
-    frame: Option<FrameInProgress>,
-    joining: Option<Joining>,
-    /// The payload of the control frame in progress.
-    control: Vec<u8>,
+    reading: Reading,
     keepalive: Keepalive,
     /// `None`: the connection is OPEN. In a box, as most connections are.
     closing: Option<Box<Closing>>,
@@ -82,15 +76,6 @@ pub struct Connection {
 enum Endpoint {
     Server,
     Client(Box<dyn Random>),
-}
-
-/// A frame whose header was read, and whose payload was not, or not all.
-#[derive(Debug)]
-struct FrameInProgress {
-    opcode: Opcode,
-    mask: Option<Mask>,
-    /// Payload bytes that have not arrived.
-    remaining: u64,
 }
 
 /// What [`Connection::handle_input`] found.
@@ -145,11 +130,7 @@ impl Connection {
     fn new(now: Time, limits: Arc<Limits>, endpoint: Endpoint) -> Self {
         Self {
             endpoint,
-            header: [0; HEADER_BYTES_MAX],
-            header_length: 0,
-            frame: None,
-            joining: None,
-            control: Vec::new(),
+            reading: Reading::default(),
             keepalive: Keepalive::new(now, &limits),
             closing: None,
             limits,
@@ -166,7 +147,11 @@ impl Connection {
         now: Time,
         input: &'a mut [u8],
     ) -> (usize, Option<Event<'a>>) {
-        let Some((kind, payload)) = self.take_whole_message(input) else {
+        if !self.reads() {
+            return (input.len(), None);
+        }
+        let rules = self.rules(now);
+        let Some((kind, payload)) = self.reading.take_whole_message(rules, input) else {
             return self.handle_pieces(now, input);
         };
         if kind == Kind::Binary {
@@ -183,19 +168,40 @@ impl Connection {
     }
 
     /// Consumes a prefix of `input` that is anything but a message in one frame.
-    fn handle_pieces<'a>(&'a mut self, now: Time, input: &mut [u8]) -> (usize, Option<Event<'a>>) {
+    fn handle_pieces(&mut self, now: Time, input: &[u8]) -> (usize, Option<Event<'_>>) {
         let mut consumed = 0;
-        loop {
-            if !self.reads() {
-                return (input.len(), None);
-            }
-            match self.step(now, input, &mut consumed) {
-                Ok(Step::Again) => {}
-                Ok(Step::Starved) => return (input.len(), None),
-                Ok(Step::Found(found)) => return (consumed, Some(self.event(found))),
+        while consumed < input.len() {
+            // As `self.rules`, but of the two fields alone.
+            let rules = Rules {
+                now,
+                sender: self.role().peer(),
+                limits: &self.limits,
+            };
+            let found = match self.reading.read(rules, &input[consumed..]) {
+                Ok((length, found)) => {
+                    consumed += length;
+                    found
+                }
                 Err(error) => return (input.len(), Some(self.fail(now, error))),
+            };
+            match found {
+                Some(Found::Message(Joined::Text(text))) => {
+                    return (consumed, Some(Event::Text(Cow::Owned(text))));
+                }
+                Some(Found::Message(Joined::Binary(bytes))) => {
+                    return (consumed, Some(Event::Binary(Cow::Owned(bytes))));
+                }
+                Some(Found::Control(opcode, payload)) => {
+                    match self.handle_control(now, opcode, payload) {
+                        Ok(Control::Ignored) => {}
+                        Ok(control) => return (consumed, Some(self.event(control))),
+                        Err(error) => return (input.len(), Some(self.fail(now, error))),
+                    }
+                }
+                None => {}
             }
         }
+        (consumed, None)
     }
 
     /// Takes note that the peer's stream has ended.
@@ -204,7 +210,7 @@ impl Connection {
             Some(closing) => closing.handle_eof(),
             None => self.closing = Some(Box::new(Closing::lose(now))),
         }
-        self.stop_reading();
+        self.reading.stop();
     }
 
     /// Does what is due: pings, fails what took too long, ends the closing handshake.
@@ -213,16 +219,13 @@ impl Connection {
             closing.handle_timeout(now);
             return;
         }
-        let result = match &self.joining {
-            Some(joining) if joining.deadline <= now => Err(ProtocolError::MessageTimeout {
+        let result = match self.reading.deadline() {
+            Some(deadline) if deadline <= now => Err(ProtocolError::MessageTimeout {
                 after: self.limits.message_timeout,
             }),
             _ => {
                 // A pong can't stand amid a data frame, and that has a deadline of its own.
-                let answerable = self
-                    .frame
-                    .as_ref()
-                    .is_none_or(|frame| frame.opcode.is_control());
+                let answerable = !self.reading.is_in_data();
                 self.keepalive.handle_timeout(now, answerable, &self.limits)
             }
         };
@@ -292,7 +295,7 @@ impl Connection {
         if self.closing.is_none() {
             let deadline = now + self.limits.close_timeout;
             self.closing = Some(Box::new(Closing::shed(deadline)));
-            self.stop_reading();
+            self.reading.stop();
         }
     }
 
@@ -324,8 +327,7 @@ impl Connection {
         if let Some(closing) = &self.closing {
             return closing.poll_timeout();
         }
-        let message = self.joining.as_ref().map(|joining| joining.deadline);
-        match (message, self.keepalive.poll_timeout()) {
+        match (self.reading.deadline(), self.keepalive.poll_timeout()) {
             (Some(message), Some(keepalive)) => Some(message.min(keepalive)),
             (message, keepalive) => message.or(keepalive),
         }
@@ -375,8 +377,7 @@ impl Connection {
 
     /// Bytes of memory that hold what is incomplete: a message or a control frame.
     pub fn held_bytes(&self) -> usize {
-        let message = self.joining.as_ref().map_or(0, Joining::held_bytes);
-        message + self.control.capacity()
+        self.reading.held_bytes()
     }
 
     /// The bounds that this connection keeps.
@@ -388,122 +389,28 @@ impl Connection {
         self.closing.as_ref().is_none_or(|closing| closing.reads())
     }
 
-    /// The common case: a message in one frame, all of it at the begin of `input`. It is unmasked
-    /// and stays where it is: its kind, and its range.
-    ///
-    /// Whatever is not so is [`step`](Self::step)'s, from the same first byte.
-    #[inline]
-    fn take_whole_message(&mut self, input: &mut [u8]) -> Option<(Kind, Range<usize>)> {
-        let between = self.header_length == 0 && self.frame.is_none() && self.joining.is_none();
-        if !between || !self.reads() {
-            return None;
+    fn rules(&self, now: Time) -> Rules<'_> {
+        Rules {
+            now,
+            sender: self.role().peer(),
+            limits: &self.limits,
         }
-        let kind = frame::whole_message(*input.first()?)?;
-        let (header, start) = Header::decode(input, self.role().peer()).ok()??;
-        let end = start.checked_add(usize::try_from(header.length).ok()?)?;
-        let payload = input.get_mut(start..end)?;
-        if message::check_frame(None, &header, &self.limits).is_err() {
-            return None;
-        }
-        if let Some(key) = header.mask {
-            Mask::new(key).apply(payload);
-        }
-        Some((kind, start..end))
     }
 
-    /// Reads one header, or one piece of a payload.
-    fn step(
+    fn handle_control(
         &mut self,
         now: Time,
-        input: &[u8],
-        consumed: &mut usize,
-    ) -> Result<Step, ProtocolError> {
-        let rest = &input[*consumed..];
-        let Some(mut frame) = self.frame.take() else {
-            let Some((header, length)) = self.read_header(rest)? else {
-                return Ok(Step::Starved);
-            };
-            *consumed += length;
-            return self.begin_frame(now, &header);
-        };
-        let length = frame.remaining.min(rest.len() as u64) as usize;
-        let piece = &rest[..length];
-        if frame.opcode.is_control() {
-            let start = self.control.len();
-            self.control.extend_from_slice(piece);
-            if let Some(mask) = &mut frame.mask {
-                mask.apply(&mut self.control[start..]);
-            }
-        } else {
-            self.joining
-                .as_mut()
-                .expect("a data frame has a message")
-                .push(piece, &mut frame.mask)?;
-        }
-        *consumed += length;
-        frame.remaining -= length as u64;
-        if frame.remaining > 0 {
-            self.frame = Some(frame);
-            return Ok(Step::Starved);
-        }
-        if frame.opcode.is_control() {
-            self.end_control(now, frame.opcode)
-        } else {
-            self.end_data()
-        }
-    }
-
-    /// The header that `input` begins or goes on with, and how many of its bytes that took.
-    fn read_header(&mut self, input: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
-        let sender = self.role().peer();
-        let held = usize::from(self.header_length);
-        if held == 0
-            && let Some(found) = Header::decode(input, sender)?
-        {
-            return Ok(Some(found));
-        }
-        let end = HEADER_BYTES_MAX.min(held + input.len());
-        self.header[held..end].copy_from_slice(&input[..end - held]);
-        let found = Header::decode(&self.header[..end], sender)?;
-        self.header_length = if found.is_some() { 0 } else { end as u8 };
-        Ok(found.map(|(header, length)| (header, length - held)))
-    }
-
-    fn begin_frame(&mut self, now: Time, header: &Header) -> Result<Step, ProtocolError> {
-        if !header.opcode.is_control() {
-            message::check_frame(self.joining.as_ref(), header, &self.limits)?;
-            if let Some(joining) = &mut self.joining {
-                joining.resume(header);
-            } else {
-                let deadline = now + self.limits.message_timeout;
-                self.joining = Some(Joining::begin(header, deadline));
-            }
-        }
-        self.frame = Some(FrameInProgress {
-            opcode: header.opcode,
-            mask: header.mask.map(Mask::new),
-            remaining: header.length,
-        });
-        Ok(Step::Again)
-    }
-
-    fn end_data(&mut self) -> Result<Step, ProtocolError> {
-        match self.joining.take_if(|joining| joining.is_last_frame()) {
-            Some(joining) => Ok(Step::Found(Found::Joined(joining.finish()?))),
-            None => Ok(Step::Again),
-        }
-    }
-
-    fn end_control(&mut self, now: Time, opcode: Opcode) -> Result<Step, ProtocolError> {
-        let payload = std::mem::take(&mut self.control);
+        opcode: Opcode,
+        payload: Vec<u8>,
+    ) -> Result<Control, ProtocolError> {
         match opcode {
             Opcode::Ping if self.closing.is_none() => {
                 self.keepalive.handle_ping(payload);
-                Ok(Step::Found(Found::Ping))
+                Ok(Control::Ping)
             }
             Opcode::Pong => {
                 let round_trip = self.keepalive.handle_pong(now, &payload, &self.limits);
-                Ok(Step::Found(Found::Pong(round_trip)))
+                Ok(Control::Pong(round_trip))
             }
             Opcode::Close => {
                 let frame = CloseFrame::decode(&payload)?;
@@ -512,10 +419,10 @@ impl Connection {
                     Some(closing) => closing.handle_close_frame(frame),
                     None => self.closing = Some(Box::new(Closing::answer(frame, deadline))),
                 }
-                self.stop_reading();
-                Ok(Step::Found(Found::Close))
+                self.reading.stop();
+                Ok(Control::Close)
             }
-            _ => Ok(Step::Again),
+            _ => Ok(Control::Ignored),
         }
     }
 
@@ -525,27 +432,18 @@ impl Connection {
             Some(closing) => closing.handle_violation(error),
             None => self.closing = Some(Box::new(Closing::fail(error, deadline))),
         }
-        self.stop_reading();
+        self.reading.stop();
         Event::Failed(error)
     }
 
-    /// Nothing will be read any more, so nothing incomplete is kept.
-    fn stop_reading(&mut self) {
-        self.frame = None;
-        self.joining = None;
-        self.control = Vec::new();
-    }
-
-    fn event(&self, found: Found) -> Event<'_> {
-        match found {
-            Found::Joined(Joined::Text(text)) => Event::Text(Cow::Owned(text)),
-            Found::Joined(Joined::Binary(bytes)) => Event::Binary(Cow::Owned(bytes)),
-            Found::Ping => Event::Ping(self.keepalive.pong()),
-            Found::Pong(round_trip) => Event::Pong { round_trip },
-            Found::Close => {
+    fn event(&self, control: Control) -> Event<'_> {
+        match control {
+            Control::Pong(round_trip) => Event::Pong { round_trip },
+            Control::Close => {
                 let received = self.closing.as_ref().and_then(|closing| closing.received());
                 Event::Close(received.expect("a close frame was received"))
             }
+            Control::Ping | Control::Ignored => Event::Ping(self.keepalive.pong()),
         }
     }
 
@@ -580,7 +478,7 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("role", &self.role())
             .field("state", &self.state())
-            .field("frame", &self.frame)
+            .field("held_bytes", &self.held_bytes())
             .field("ended", &self.ended())
             .finish_non_exhaustive()
     }
@@ -599,19 +497,12 @@ fn put_shared_frame(kind: Kind, payload: &Bytes, out: &mut impl Outbox) {
     out.put_shared(payload);
 }
 
-/// How far one step of reading came.
-enum Step {
-    /// There may be more to read.
-    Again,
-    /// All of the input is consumed.
-    Starved,
-    Found(Found),
-}
-
-/// An [`Event`] that borrows nothing yet.
-enum Found {
-    Joined(Joined),
+/// What a control frame came to.
+#[derive(Clone, Copy)]
+enum Control {
     Ping,
     Pong(Option<Duration>),
     Close,
+    /// A ping behind the close frame that we sent: it is not answered.
+    Ignored,
 }

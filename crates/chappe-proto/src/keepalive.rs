@@ -20,9 +20,8 @@ pub(crate) struct Keepalive {
     /// The number of the last ping.
     sequence: u32,
     ping_due: bool,
-    pong_due: bool,
     /// The payload of the pong that is due.
-    pong: Vec<u8>,
+    pong: Option<Box<[u8]>>,
     round_trip: Option<Duration>,
 }
 
@@ -39,8 +38,7 @@ impl Keepalive {
             flight: None,
             sequence: 0,
             ping_due: false,
-            pong_due: false,
-            pong: Vec::new(),
+            pong: None,
             round_trip: None,
         }
     }
@@ -60,8 +58,7 @@ impl Keepalive {
 
     /// Makes a pong due, with the ping's payload, in place of one that is due already.
     pub(crate) fn handle_ping(&mut self, payload: Vec<u8>) {
-        self.pong = payload;
-        self.pong_due = true;
+        self.pong = Some(payload.into());
     }
 
     /// The round-trip time, if this is the pong that is awaited.
@@ -119,12 +116,12 @@ impl Keepalive {
 
     /// The payload of the pong that is due.
     pub(crate) fn pong(&self) -> &[u8] {
-        &self.pong
+        self.pong.as_deref().unwrap_or_default()
     }
 
     /// The payload of the pong that is due, the first time this is asked.
-    pub(crate) fn poll_pong(&mut self) -> Option<Vec<u8>> {
-        std::mem::take(&mut self.pong_due).then(|| std::mem::take(&mut self.pong))
+    pub(crate) fn poll_pong(&mut self) -> Option<Box<[u8]>> {
+        self.pong.take()
     }
 
     /// The payload of the ping that is due, the first time this is asked.

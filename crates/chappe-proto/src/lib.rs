@@ -43,6 +43,7 @@ mod message;
 mod payload;
 mod prepared;
 mod random;
+mod reading;
 mod terms;
 mod time;
 mod utf8;

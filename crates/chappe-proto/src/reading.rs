@@ -1,0 +1,231 @@
+//! Reads frames, up to the next message or control frame (RFC 6455, sections 5.2 to 5.5).
+//!
+//! In: bytes, cut anywhere. Out: messages and control frames, whole, or the rule that was broken.
+//! What is incomplete is kept here, and nothing else: between whole frames this is one pointer.
+//!
+//! ```text
+//!   header ─► payload ─┬─► data ─► message.rs ─► Found::Message
+//!  frame.rs   mask.rs  └─► control ────────────► Found::Control
+//! ```
+
+use std::ops::Range;
+
+use crate::error::ProtocolError;
+use crate::frame::{self, HEADER_BYTES_MAX, Header, Opcode};
+use crate::limits::Limits;
+use crate::mask::Mask;
+use crate::message::{self, Joined, Joining};
+use crate::terms::{Kind, Role};
+use crate::time::Time;
+
+/// What was read and is not complete.
+#[derive(Default)]
+pub(crate) struct Reading {
+    /// In a box, as most connections are between two frames.
+    partial: Option<Box<Partial>>,
+}
+
+#[derive(Default)]
+struct Partial {
+    /// The first bytes of a header that is not complete: `0 <= header_length < 14`.
+    header: [u8; HEADER_BYTES_MAX],
+    header_length: u8,
+    frame: Option<FrameInProgress>,
+    joining: Option<Joining>,
+    /// The payload of the control frame in progress.
+    control: Vec<u8>,
+}
+
+/// A frame whose header was read, and whose payload was not, or not all.
+struct FrameInProgress {
+    opcode: Opcode,
+    mask: Option<Mask>,
+    /// Payload bytes that have not arrived.
+    remaining: u64,
+}
+
+/// Whom the bytes come from, when, and what they may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    pub(crate) now: Time,
+    pub(crate) sender: Role,
+    pub(crate) limits: &'a Limits,
+}
+
+/// What came, whole.
+pub(crate) enum Found {
+    Message(Joined),
+    Control(Opcode, Vec<u8>),
+}
+
+impl Reading {
+    /// The common case: a message in one frame, all of it at the begin of `input`. It is unmasked
+    /// and stays where it is: its kind, and its range.
+    ///
+    /// Whatever is not so is [`read`](Self::read)'s, from the same first byte.
+    #[inline]
+    pub(crate) fn take_whole_message(
+        &self,
+        rules: Rules<'_>,
+        input: &mut [u8],
+    ) -> Option<(Kind, Range<usize>)> {
+        if self.partial.is_some() {
+            return None;
+        }
+        let kind = frame::whole_message(*input.first()?)?;
+        let (header, start) = Header::decode(input, rules.sender).ok()??;
+        let end = start.checked_add(usize::try_from(header.length).ok()?)?;
+        let payload = input.get_mut(start..end)?;
+        if message::check_frame(None, &header, rules.limits).is_err() {
+            return None;
+        }
+        if let Some(key) = header.mask {
+            Mask::new(key).apply(payload);
+        }
+        Some((kind, start..end))
+    }
+
+    /// Consumes a prefix of `input`: what it found with that, or all of it.
+    pub(crate) fn read(
+        &mut self,
+        rules: Rules<'_>,
+        input: &[u8],
+    ) -> Result<(usize, Option<Found>), ProtocolError> {
+        // On the stack, so that a control frame that is whole takes no room for what is not.
+        let mut partial = self
+            .partial
+            .take()
+            .map(|partial| *partial)
+            .unwrap_or_default();
+        let mut rest = input;
+        let found = loop {
+            match partial.step(rules, &mut rest)? {
+                Step::Again => {}
+                Step::Starved => break None,
+                Step::Found(found) => break Some(found),
+            }
+        };
+        if !partial.is_empty() {
+            self.partial = Some(Box::new(partial));
+        }
+        Ok((input.len() - rest.len(), found))
+    }
+
+    /// Drops what is incomplete.
+    pub(crate) fn stop(&mut self) {
+        self.partial = None;
+    }
+
+    /// When the message in progress has to be complete.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let joining = self.partial.as_ref()?.joining.as_ref();
+        joining.map(|joining| joining.deadline)
+    }
+
+    /// Whether a data frame is in progress: no control frame can stand amid it.
+    pub(crate) fn is_in_data(&self) -> bool {
+        let frame = self.partial.as_ref().and_then(|it| it.frame.as_ref());
+        frame.is_some_and(|frame| !frame.opcode.is_control())
+    }
+
+    /// Bytes of memory that hold what is incomplete.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            let message = partial.joining.as_ref().map_or(0, Joining::held_bytes);
+            size_of::<Partial>() + message + partial.control.capacity()
+        })
+    }
+}
+
+impl Partial {
+    fn is_empty(&self) -> bool {
+        self.header_length == 0 && self.frame.is_none() && self.joining.is_none()
+    }
+
+    /// Reads one header, or one piece of a payload.
+    fn step(&mut self, rules: Rules<'_>, rest: &mut &[u8]) -> Result<Step, ProtocolError> {
+        let Some(mut frame) = self.frame.take() else {
+            let Some(header) = self.read_header(rules.sender, rest)? else {
+                return Ok(Step::Starved);
+            };
+            return self.begin_frame(rules, &header);
+        };
+        let length = frame.remaining.min(rest.len() as u64) as usize;
+        let (piece, behind) = rest.split_at(length);
+        *rest = behind;
+        if frame.opcode.is_control() {
+            let start = self.control.len();
+            self.control.extend_from_slice(piece);
+            if let Some(mask) = &mut frame.mask {
+                mask.apply(&mut self.control[start..]);
+            }
+        } else {
+            self.joining
+                .as_mut()
+                .expect("a data frame has a message")
+                .push(piece, &mut frame.mask)?;
+        }
+        frame.remaining -= length as u64;
+        if frame.remaining > 0 {
+            self.frame = Some(frame);
+            return Ok(Step::Starved);
+        }
+        if frame.opcode.is_control() {
+            let payload = std::mem::take(&mut self.control);
+            return Ok(Step::Found(Found::Control(frame.opcode, payload)));
+        }
+        match self.joining.take_if(|joining| joining.is_last_frame()) {
+            Some(joining) => Ok(Step::Found(Found::Message(joining.finish()?))),
+            None => Ok(Step::Again),
+        }
+    }
+
+    /// The header that `rest` begins or goes on with.
+    fn read_header(
+        &mut self,
+        sender: Role,
+        rest: &mut &[u8],
+    ) -> Result<Option<Header>, ProtocolError> {
+        let held = usize::from(self.header_length);
+        if held == 0
+            && let Some((header, length)) = Header::decode(rest, sender)?
+        {
+            *rest = &rest[length..];
+            return Ok(Some(header));
+        }
+        let end = HEADER_BYTES_MAX.min(held + rest.len());
+        self.header[held..end].copy_from_slice(&rest[..end - held]);
+        let found = Header::decode(&self.header[..end], sender)?;
+        let length = found.map_or(end, |(_, length)| length);
+        *rest = &rest[length - held..];
+        self.header_length = if found.is_some() { 0 } else { end as u8 };
+        Ok(found.map(|(header, _)| header))
+    }
+
+    fn begin_frame(&mut self, rules: Rules<'_>, header: &Header) -> Result<Step, ProtocolError> {
+        if !header.opcode.is_control() {
+            message::check_frame(self.joining.as_ref(), header, rules.limits)?;
+            if let Some(joining) = &mut self.joining {
+                joining.resume(header);
+            } else {
+                let deadline = rules.now + rules.limits.message_timeout;
+                self.joining = Some(Joining::begin(header, deadline));
+            }
+        }
+        self.frame = Some(FrameInProgress {
+            opcode: header.opcode,
+            mask: header.mask.map(Mask::new),
+            remaining: header.length,
+        });
+        Ok(Step::Again)
+    }
+}
+
+/// How far one step of reading came.
+enum Step {
+    /// There may be more to read.
+    Again,
+    /// All of the input is consumed.
+    Starved,
+    Found(Found),
+}
