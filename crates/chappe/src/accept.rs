@@ -266,7 +266,7 @@ impl Acceptor {
         let connection = Connection::server(Time::ZERO + epoch.elapsed(), self.limits.clone());
         let shared = Arc::new(Shared::new(connection, epoch, self.outbox_bytes_max));
         let ws = WebSocket::new(&shared, acceptance.subprotocol());
-        let driver = Driver::new(stream, shared.clone(), epoch, self.budget.join());
+        let driver = Driver::new(stream, shared.clone(), self.budget.join());
         Ok(Accepted {
             ws,
             driver,
@@ -320,7 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Accepted<S> {
     pub(crate) fn run<F>(
         self,
         handler: impl FnOnce(WebSocket, Request) -> F,
-    ) -> impl Future<Output = Ended>
+    ) -> impl Future<Output = Ended> + Unpin
     where
         F: Future<Output = Result<(), BoxError>>,
     {

@@ -163,7 +163,6 @@ impl Connector {
         tokio::spawn(drive(Driver::new(
             Rewind::new(early, stream),
             shared,
-            epoch,
             Budget::of_the_process().join(),
         )));
         Ok(ws)

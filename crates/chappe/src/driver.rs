@@ -18,10 +18,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use chappe_proto::{CloseCode, Time};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::budget::Share;
 use crate::buffer;
@@ -56,7 +57,7 @@ where
 pub(crate) fn drive_with_handler<S, F>(
     driver: Driver<S>,
     start: impl FnOnce() -> F,
-) -> impl Future<Output = Ended>
+) -> impl Future<Output = Ended> + Unpin
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Result<(), BoxError>>,
@@ -171,7 +172,6 @@ enum Turn {
 pub(crate) struct Driver<S> {
     stream: S,
     shared: Arc<Shared>,
-    epoch: Instant,
     /// The connection's part of the memory that there is for all.
     share: Share,
     /// What is being written. What is sent meanwhile waits in the shared outbox.
@@ -215,17 +215,17 @@ enum Writing {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(crate) fn new(stream: S, shared: Arc<Shared>, epoch: Instant, share: Share) -> Self {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, share: Share) -> Self {
+        let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         Self {
             stream,
             shared,
-            epoch,
             share,
             sending: Outbox::default(),
             writing: Writing::Flushed,
             reading: Reading::Open,
             crawled: false,
-            timer: Box::pin(tokio::time::sleep_until(epoch)),
+            timer,
             armed: None,
             watched: false,
             looks: 0,
@@ -389,7 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn arm(&mut self, deadline: Time) {
-        let at = self.epoch + (deadline - Time::ZERO);
+        let at = self.shared.lock().epoch() + (deadline - Time::ZERO);
         self.timer.as_mut().reset(at);
         self.armed = Some(deadline);
         self.watched = false;

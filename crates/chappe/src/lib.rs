@@ -41,6 +41,7 @@ mod counters;
 mod driver;
 mod error;
 mod gate;
+mod inbound;
 mod message;
 mod open;
 mod outbox;

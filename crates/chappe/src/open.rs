@@ -9,6 +9,8 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::counters::Counts;
+use crate::gate::Slot;
 use crate::shared::Shared;
 
 /// All of them, from before their handshake to after their end. Clones are the same list.
@@ -37,11 +39,13 @@ struct Connection {
 
 impl OpenConnections {
     /// Takes a place in the list, which is left when the last clone of it is dropped.
-    pub(crate) fn enter(&self) -> Arc<Place> {
+    pub(crate) fn enter(&self, slot: Slot, counts: Arc<Counts>) -> Arc<Place> {
         let key = self.0.lock().connections.insert(Connection::default());
         Arc::new(Place {
             list: self.0.clone(),
             key,
+            slot: Some(slot),
+            counts,
         })
     }
 
@@ -106,6 +110,9 @@ fn go_away(shared: &Shared) {
 pub(crate) struct Place {
     list: Arc<List>,
     key: usize,
+    /// Held until the place is left.
+    slot: Option<Slot>,
+    counts: Arc<Counts>,
 }
 
 impl Place {
@@ -114,6 +121,11 @@ impl Place {
         self.list.lock().connections[self.key]
             .task
             .get_or_insert(task);
+    }
+
+    /// Counts how the connection ended.
+    pub(crate) fn count_end(&self, name: &'static str) {
+        self.counts.end(name);
     }
 
     /// The task that the connection is in.
@@ -136,6 +148,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.slot = None;
         let mut state = self.list.lock();
         state.connections.remove(self.key);
         if state.connections.is_empty() {

@@ -18,15 +18,22 @@ pub(crate) struct Outbox {
     own: Vec<u8>,
     /// Bytes of `own` that are written: `0 <= own_written <= own.len()`.
     own_written: usize,
-    shared: VecDeque<Shared>,
-    /// Bytes in `shared` that are not written.
-    shared_bytes: usize,
+    /// In a box, as most connections refer to none.
+    shared: Option<Box<Shared>>,
     /// Whether the bytes that come are referred to by many: then none of them is this one's.
     pub(crate) prepared: bool,
 }
 
-#[derive(Debug)]
+/// What is referred to. There is at least one piece.
+#[derive(Debug, Default)]
 struct Shared {
+    pieces: VecDeque<Piece>,
+    /// Bytes in `pieces` that are not written.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
     /// How many bytes of `own` come before these.
     after: usize,
     bytes: Bytes,
@@ -36,24 +43,27 @@ struct Shared {
 impl Outbox {
     /// Bytes that are not written.
     pub(crate) fn len(&self) -> usize {
-        self.own.len() - self.own_written + self.shared_bytes
+        let shared = self.shared.as_ref().map_or(0, |shared| shared.bytes);
+        self.own.len() - self.own_written + shared
     }
 
     /// Bytes of memory that this outbox holds for itself.
     pub(crate) fn held_bytes(&self) -> usize {
-        let alone = self.shared.iter().filter(|shared| !shared.prepared);
-        self.own.len() + alone.map(|shared| shared.bytes.len()).sum::<usize>()
+        let alone = self.pieces().filter(|piece| !piece.prepared);
+        self.own.len() + alone.map(|piece| piece.bytes.len()).sum::<usize>()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.shared.iter().flat_map(|shared| &shared.pieces)
+    }
+
     /// What comes next, where it is all in one piece.
     pub(crate) fn in_one_piece(&self) -> Option<&[u8]> {
-        self.shared
-            .is_empty()
-            .then(|| &self.own[self.own_written..])
+        self.shared.is_none().then(|| &self.own[self.own_written..])
     }
 
     /// Fills `slices` with what comes next, and tells how many it used.
@@ -67,12 +77,12 @@ impl Outbox {
             }
         };
         // One piece refers to two slices at most; the rest of a long queue comes next time.
-        for shared in self.shared.iter().take(SLICES_MAX) {
-            put(&self.own[at..shared.after]);
-            put(&shared.bytes);
-            at = shared.after;
+        for piece in self.pieces().take(SLICES_MAX) {
+            put(&self.own[at..piece.after]);
+            put(&piece.bytes);
+            at = piece.after;
         }
-        if self.shared.len() <= SLICES_MAX {
+        if self.pieces().nth(SLICES_MAX).is_none() {
             put(&self.own[at..]);
         }
         used
@@ -80,29 +90,24 @@ impl Outbox {
 
     /// Takes note that this many bytes are written.
     pub(crate) fn advance(&mut self, mut written: usize) {
-        while written > 0 {
-            let own_end = self
-                .shared
-                .front()
-                .map_or(self.own.len(), |shared| shared.after);
-            let own = written.min(own_end - self.own_written);
+        while let Some(shared) = &mut self.shared {
+            let piece = shared.pieces.front_mut().expect("there is at least one");
+            let own = written.min(piece.after - self.own_written);
             self.own_written += own;
             written -= own;
-            if written == 0 {
+            let of_piece = written.min(piece.bytes.len());
+            bytes::Buf::advance(&mut piece.bytes, of_piece);
+            shared.bytes -= of_piece;
+            written -= of_piece;
+            if !piece.bytes.is_empty() {
                 break;
             }
-            let front = self
-                .shared
-                .front_mut()
-                .expect("no more is written than there was");
-            let shared = written.min(front.bytes.len());
-            bytes::Buf::advance(&mut front.bytes, shared);
-            self.shared_bytes -= shared;
-            written -= shared;
-            if front.bytes.is_empty() {
-                self.shared.pop_front();
+            shared.pieces.pop_front();
+            if shared.pieces.is_empty() {
+                self.shared = None;
             }
         }
+        self.own_written += written;
         if self.is_empty() {
             self.clear();
         }
@@ -110,28 +115,26 @@ impl Outbox {
 
     /// Makes one piece of it, for streams that can't write several at once.
     pub(crate) fn join(&mut self) {
-        if self.shared.is_empty() {
+        let Some(shared) = self.shared.take() else {
             return;
-        }
-        let mut joined = Vec::with_capacity(self.len());
+        };
+        let left = self.own.len() - self.own_written + shared.bytes;
+        let mut joined = Vec::with_capacity(left);
         let mut at = self.own_written;
-        for shared in self.shared.drain(..) {
-            joined.extend_from_slice(&self.own[at..shared.after]);
-            joined.extend_from_slice(&shared.bytes);
-            at = shared.after;
+        for piece in shared.pieces {
+            joined.extend_from_slice(&self.own[at..piece.after]);
+            joined.extend_from_slice(&piece.bytes);
+            at = piece.after;
         }
         joined.extend_from_slice(&self.own[at..]);
-        (self.own, self.own_written, self.shared_bytes) = (joined, 0, 0);
+        (self.own, self.own_written) = (joined, 0);
     }
 
     /// Drops what is not written, and gives the buffer back.
     pub(crate) fn clear(&mut self) {
         buffer::return_write_buffer(std::mem::take(&mut self.own));
         self.own_written = 0;
-        if self.shared.capacity() > 0 {
-            self.shared = VecDeque::new();
-        }
-        self.shared_bytes = 0;
+        self.shared = None;
     }
 }
 
@@ -147,8 +150,9 @@ impl chappe_proto::Outbox for Outbox {
         if bytes.len() <= COPY_BYTES_MAX {
             self.tail().extend_from_slice(bytes);
         } else {
-            self.shared_bytes += bytes.len();
-            self.shared.push_back(Shared {
+            let shared = self.shared.get_or_insert_default();
+            shared.bytes += bytes.len();
+            shared.pieces.push_back(Piece {
                 after: self.own.len(),
                 bytes: bytes.clone(),
                 prepared: self.prepared,

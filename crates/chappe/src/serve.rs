@@ -9,6 +9,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use chappe_proto::Limits;
@@ -273,13 +274,13 @@ impl Server {
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
         let listener = TcpListener::from_std(self.listener)?;
-        let front = Front {
+        let front = Arc::new(Front {
             settings: self.settings,
             counts: self.counts,
             connections: OpenConnections::default(),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             handler,
-        };
+        });
         let mut stop = pin!(stop);
         let result = tokio::select! {
             () = &mut stop => Ok(()),
@@ -310,7 +311,6 @@ impl fmt::Debug for Server {
 }
 
 /// What every connection needs of its server.
-#[derive(Clone)]
 struct Front<H> {
     settings: Settings,
     counts: Arc<Counts>,
@@ -325,7 +325,7 @@ where
     H: Fn(WebSocket, Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
-    async fn accept_all(&self, listener: &TcpListener) -> io::Result<()> {
+    async fn accept_all(self: &Arc<Self>, listener: &TcpListener) -> io::Result<()> {
         let mut exhausted = false;
         loop {
             match listener.accept().await {
@@ -365,23 +365,19 @@ where
         }
     }
 
-    fn handle(&self, stream: TcpStream, slot: Slot) {
-        let front = self.clone();
-        let place = self.connections.enter();
-        let task = tokio::spawn({
-            let place = place.clone();
-            async move { front.handshake(stream, slot, place).await }
-        });
+    fn handle(self: &Arc<Self>, stream: TcpStream, slot: Slot) {
+        let place = self.connections.enter(slot, self.counts.clone());
+        let task = tokio::spawn(self.clone().handshake(stream, place.clone()));
         place.set_handshake_task(task.abort_handle());
     }
 
-    async fn handshake(self, stream: TcpStream, slot: Slot, place: Arc<Place>) {
+    async fn handshake(self: Arc<Self>, stream: TcpStream, place: Arc<Place>) {
         // A reply must not wait for the acknowledgement of the one before.
         if stream.set_nodelay(true).is_err() {
             return;
         }
         match self.settings.acceptor.handshake(stream).await {
-            Ok(accepted) => self.serve(accepted, slot, &place),
+            Ok(accepted) => self.serve(accepted, &place),
             Err(AcceptError::Http(plain)) => {
                 self.counts.pass_to_http();
                 match &self.settings.http {
@@ -402,23 +398,19 @@ where
         }
     }
 
-    fn serve(self, accepted: Accepted<TcpStream>, slot: Slot, place: &Arc<Place>) {
+    fn serve(&self, accepted: Accepted<TcpStream>, place: &Arc<Place>) {
         self.counts.accept();
         tracing::debug!(path = accepted.request.uri().path(), "connection opened");
         place.set_shared(&accepted.shared);
-        let Self {
-            handler, counts, ..
-        } = self;
-        let task = tokio::spawn({
-            let place = place.clone();
-            let run = accepted.run(handler);
-            async move {
-                let ended = run.await;
-                tracing::debug!(%ended, "connection ended");
-                counts.end(ended.name());
-                drop((slot, place));
-            }
-        });
+        let mut run = accepted.run(self.handler.clone());
+        let held = place.clone();
+        // No `async` block: it would have room for `run` twice, and the task would keep both.
+        let task = tokio::spawn(std::future::poll_fn(move |cx| {
+            let ended = ready!(Pin::new(&mut run).poll(cx));
+            tracing::debug!(%ended, "connection ended");
+            held.count_end(ended.name());
+            Poll::Ready(())
+        }));
         place.set_task(task.abort_handle());
     }
 }

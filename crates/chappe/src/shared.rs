@@ -13,9 +13,7 @@
 //! wait for something else when that may have come; a handle wakes the driver when it left
 //! something to do, unless the driver is awake, as it looks here before it goes to sleep.
 
-use std::collections::VecDeque;
 use std::io;
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -25,15 +23,13 @@ use tokio::time::Instant;
 
 use crate::buffer;
 use crate::error::{Ended, NotSent};
+use crate::inbound::{Inbound, Input};
 use crate::message::Message;
 use crate::outbox::Outbox;
 
 /// Payload bytes that are decoded before anybody asks for them, so that pings behind them are
 /// answered while the handler waits for something else. A larger message counts once.
 const INBOUND_BYTES_MAX: usize = 16 * 1024;
-
-/// What a queued message costs beside its payload.
-const INBOUND_MESSAGE_BYTES: usize = size_of::<Message>();
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -66,8 +62,7 @@ pub(crate) struct Inner {
     /// The time when it was last needed.
     now: Time,
     input: Input,
-    inbound: VecDeque<Message>,
-    inbound_bytes: usize,
+    inbound: Inbound,
     outbox: Outbox,
     /// Bytes that the driver took from the outbox and has not written.
     unwritten: usize,
@@ -114,54 +109,6 @@ pub(crate) struct Asleep {
     pub(crate) moved: bool,
 }
 
-/// Bytes that were read and not handled.
-#[derive(Debug, Default)]
-enum Input {
-    #[default]
-    Empty,
-    /// The thread's read buffer, on loan during one turn of the driver.
-    Lent(Box<[u8]>, Range<usize>),
-    /// What was left when the handler went to wait for something else; in a buffer of its size.
-    Parked(Box<[u8]>, Range<usize>),
-}
-
-impl Input {
-    fn unhandled(&mut self) -> &mut [u8] {
-        match self {
-            Self::Empty => &mut [],
-            Self::Lent(buffer, range) | Self::Parked(buffer, range) => {
-                &mut buffer[range.start..range.end]
-            }
-        }
-    }
-
-    fn consume(&mut self, bytes: usize) {
-        if let Self::Lent(_, range) | Self::Parked(_, range) = self {
-            range.start += bytes;
-            if range.start < range.end {
-                return;
-            }
-        }
-        if let Self::Lent(buffer, _) = std::mem::take(self) {
-            buffer::return_read_buffer(buffer);
-        }
-    }
-
-    /// Ends a loan: what is left moves to a buffer of exactly its size. What is parked already
-    /// moves once a quarter of it is handled, so that moving costs no more than handling.
-    fn park(&mut self) {
-        let left = match self {
-            Self::Lent(buffer, range) => &buffer[range.clone()],
-            Self::Parked(buffer, range) if range.start > buffer.len() / 4 => &buffer[range.clone()],
-            Self::Empty | Self::Parked(..) => return,
-        };
-        let parked = Self::Parked(Box::from(left), 0..left.len());
-        if let Self::Lent(buffer, _) = std::mem::replace(self, parked) {
-            buffer::return_read_buffer(buffer);
-        }
-    }
-}
-
 impl Inner {
     fn new(connection: Connection, epoch: Instant, outbox_bytes_max: usize) -> Self {
         Self {
@@ -169,8 +116,7 @@ impl Inner {
             epoch,
             now: Time::ZERO,
             input: Input::Empty,
-            inbound: VecDeque::new(),
-            inbound_bytes: 0,
+            inbound: Inbound::default(),
             outbox: Outbox::default(),
             unwritten: 0,
             unflushed: false,
@@ -306,8 +252,7 @@ impl Inner {
     /// Messages are dropped from here on; pings and close frames still count.
     pub(crate) fn drop_messages(&mut self) {
         self.dropping_messages = true;
-        self.inbound = VecDeque::new();
-        self.inbound_bytes = 0;
+        self.inbound.clear();
         self.wake_driver();
     }
 
@@ -318,6 +263,10 @@ impl Inner {
         let elapsed = self.epoch.elapsed();
         self.now = self.now.max(Time::ZERO + elapsed);
         self.now
+    }
+
+    pub(crate) fn epoch(&self) -> Instant {
+        self.epoch
     }
 
     pub(crate) fn connection(&mut self) -> &mut Connection {
@@ -402,12 +351,10 @@ impl Inner {
 
     /// Bytes of memory held for the peer: what it sent and nobody took, what it does not read.
     pub(crate) fn held_bytes(&self) -> usize {
-        let input = match &self.input {
-            Input::Parked(buffer, _) => buffer.len(),
-            // The read buffer is the thread's.
-            Input::Empty | Input::Lent(..) => 0,
-        };
-        self.connection.held_bytes() + self.inbound_bytes + input + self.outbox.held_bytes()
+        self.connection.held_bytes()
+            + self.input.held_bytes()
+            + self.inbound.held_bytes()
+            + self.outbox.held_bytes()
     }
 
     /// Closes the connection, as it holds memory that is needed elsewhere.
@@ -419,7 +366,7 @@ impl Inner {
 
     /// Whether more may be read: not before what was read is handled.
     pub(crate) fn wants_input(&self) -> bool {
-        matches!(self.input, Input::Empty)
+        self.input.is_empty()
     }
 
     /// Lends what was read, until the turn ends.
@@ -434,11 +381,10 @@ impl Inner {
 
     /// Ends the loan: decodes ahead within bounds, so that pings are answered, and parks the rest.
     pub(crate) fn settle_input(&mut self) {
-        while self.inbound_bytes < INBOUND_BYTES_MAX || self.dropping_messages {
+        while self.inbound.held_bytes() < INBOUND_BYTES_MAX || self.dropping_messages {
             let Some(message) = self.decode() else { break };
             if !self.dropping_messages {
-                self.inbound_bytes += message.len() + INBOUND_MESSAGE_BYTES;
-                self.inbound.push_back(message);
+                self.inbound.push(message);
             }
         }
         self.input.park();
@@ -507,11 +453,7 @@ impl Inner {
     #[inline]
     fn next_message(&mut self) -> Option<Message> {
         let held_back = !self.wants_input();
-        let message = if let Some(message) = self.inbound.pop_front() {
-            self.inbound_bytes -= message.len() + INBOUND_MESSAGE_BYTES;
-            if self.inbound.is_empty() {
-                self.inbound = VecDeque::new();
-            }
+        let message = if let Some(message) = self.inbound.pop() {
             Some(message)
         } else {
             if held_back && self.attention == Attention::Asleep {
@@ -521,7 +463,7 @@ impl Inner {
         };
         // The driver may read on or decode further ahead: there may be a ping, and nobody knows
         // when the next message is asked for. Half, so that it is not woken for each message.
-        if held_back && (self.wants_input() || self.inbound_bytes < INBOUND_BYTES_MAX / 2) {
+        if held_back && (self.wants_input() || self.inbound.held_bytes() < INBOUND_BYTES_MAX / 2) {
             self.wake_driver();
         }
         self.took_message = message.is_some();
