@@ -81,6 +81,7 @@ impl Header {
     /// Reads the header that `bytes` begin with, as sent by `sender`, and tells its length.
     ///
     /// `None`: the header is not complete, and breaks no rule so far.
+    #[inline]
     pub(crate) fn decode(
         bytes: &[u8],
         sender: Role,
