@@ -186,6 +186,8 @@ pub(crate) struct Driver<S> {
     armed: Option<Time>,
     /// Whether it will wake the task then.
     watched: bool,
+    /// How often in a row the turn was put off until the handler was asked again.
+    postponed: u8,
     /// Reads since a deadline has passed that is not handled.
     looks: u8,
 }
@@ -228,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             timer,
             armed: None,
             watched: false,
+            postponed: 0,
             looks: 0,
         }
     }
@@ -235,6 +238,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Begins a turn, after the task was woken: with what is behind, and with what was read. What
     /// comes next may spend all that the runtime lets one task do at a time.
     fn poll_begin(&mut self, cx: &mut Context<'_>) {
+        if (1..POSTPONED_MAX).contains(&self.postponed) {
+            return;
+        }
+        self.postponed = 0;
         let wants_input = self.shared.lock().begin_turn();
         if self.reading == Reading::Waiting {
             self.reading = Reading::Open;
@@ -252,9 +259,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let behind = !self.sending.is_empty();
             let mut shared = self.shared.lock();
             if company == Company::Handler && shared.postpone_turn() {
+                drop(shared);
+                self.postponed += 1;
                 cx.waker().wake_by_ref();
                 return Turn::Idle;
             }
+            self.postponed = 0;
             shared.settle_input();
             let over = shared.poll_transmit(&mut self.sending);
             let mut written = Poll::Ready(());
@@ -429,6 +439,10 @@ impl<S> Drop for Driver<S> {
         shared.wake_receiver();
     }
 }
+
+/// A handler that yields again and again goes on in the same turn of the driver's; after so many
+/// times another begins, which looks at the clock.
+const POSTPONED_MAX: u8 = 16;
 
 /// Reads that a deadline waits for while they find something: some 8 MiB, more than a socket
 /// holds. A peer that sends without end gains no more.

@@ -298,6 +298,8 @@ impl Inner {
         let postponed = took_message && unfinished && self.waiting.is_empty();
         if postponed {
             self.input.park();
+            // What the handler does before the turn goes on needs to wake nobody.
+            self.attention = Attention::Awake;
         }
         postponed
     }
