@@ -1,4 +1,5 @@
-//! What a connection, and a message that is kept, hold of memory: counted by the allocator.
+//! What a connection, and a message that is kept, hold of memory, and how often it is asked for:
+//! counted by the allocator.
 //!
 //! A binary of its own, as the allocator is the whole program's. Each thread counts for itself, and
 //! each test is one thread.
@@ -30,16 +31,20 @@ use chappe::{Acceptor, BoxError, Message, Prepared, WebSocket};
 use crate::endpoint::{REQUEST, accepted, served, settle};
 use crate::wire::{Options, Peer, wire};
 
-/// The system's allocator, which counts the bytes that live.
+/// The system's allocator, which counts the bytes that live, and how often it gave some.
 struct Counting;
 
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
 fn count(bytes: isize) {
     // A thread that ends has nobody left who would ask.
     let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
+    if bytes > 0 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    }
 }
 
 // SAFETY: every call goes to the system's allocator as it is; counting allocates nothing.
@@ -265,6 +270,31 @@ async fn idle_connection_holds_little() {
         used <= opened + 256,
         "{used} bytes with two tasks, after use"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn natural_loop_allocates_once_per_page_of_messages_at_most() {
+    for size in [20, 125, 1000] {
+        let (peer, _task) = served(|ws, _| echo(ws)).await;
+        let together = 16;
+        let segment = frame::masked(0x82, &vec![b'x'; size]).repeat(together);
+        let mut allocations = 0;
+        for round in 0..110 {
+            peer.send(&segment);
+            let before = ALLOCATIONS.get();
+            settle().await;
+            // Ten rounds to get the buffers of the thread and of the stream.
+            if round >= 10 {
+                allocations += ALLOCATIONS.get() - before;
+            }
+            assert_eq!(peer.take_frames().len(), together);
+        }
+        let pages = 100 * together * size / 4096;
+        assert!(
+            allocations <= pages,
+            "{allocations} allocations for {pages} pages of messages of {size} bytes"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
