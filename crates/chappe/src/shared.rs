@@ -403,7 +403,8 @@ impl Inner {
 
     /// Wakes those who wait for room, for a flush, for a pong or for the end.
     pub(crate) fn wake_waiting(&mut self) {
-        for waker in self.waiting.drain(..) {
+        // With its memory: whoever waited once may be idle from here on.
+        for waker in std::mem::take(&mut self.waiting) {
             waker.wake();
         }
     }
