@@ -243,14 +243,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         self.postponed = 0;
         let wants_input = self.shared.lock().begin_turn();
-        if self.reading == Reading::Waiting {
-            self.reading = Reading::Open;
-        }
+        self.open_reading();
         if !self.sending.is_empty() {
             let _ = self.poll_write(cx, false);
         }
         if wants_input {
             let _ = self.poll_read(cx);
+        }
+    }
+
+    /// Has the stream asked again.
+    fn open_reading(&mut self) {
+        if self.reading == Reading::Waiting {
+            self.reading = Reading::Open;
         }
     }
 
@@ -292,7 +297,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let asleep = shared.sleep(cx);
             let wants_input = shared.wants_input();
             drop(shared);
-            self.watched &= !asleep.moved;
+            if asleep.moved {
+                // Timer and stream would wake the task that it was in before.
+                self.watched = false;
+                self.open_reading();
+            }
             if self.poll_deadline(cx, deadline).is_ready() {
                 // Where this is late, what the deadline is for may have arrived in time.
                 if self.looks < LOOKS_MAX && wants_input && self.poll_read(cx).is_ready() {
