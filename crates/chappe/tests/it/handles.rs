@@ -1,16 +1,18 @@
 //! What the user holds: a connection, its halves and their clones, used from different tasks.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use chappe::{Acceptor, Cause, CloseCode, CloseError, Ended, SendError, Side, State};
+use chappe::{Acceptor, Cause, CloseCode, CloseError, Ended, SendError, Side, State, WebSocket};
 use chappe_proto::SendError as Argument;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::endpoint::{accepted, connected, ended, limits, served, settle};
+use crate::endpoint::{REQUEST, accepted, connected, ended, limits, served, settle};
 use crate::frame::{self, Frame};
+use crate::wire::{Options, wire};
 
 #[tokio::test(start_paused = true)]
 async fn halves_work_in_tasks_of_their_own() {
@@ -103,6 +105,46 @@ impl Wake for Count {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_moves_to_another_task_while_its_handler_yields_wakes_that() {
+    let (wire, peer) = wire(Options::default());
+    let step = Arc::new(Notify::new());
+    let steps = step.clone();
+    let handler = |mut ws: WebSocket, _| async move {
+        let mut first = true;
+        while let Some(message) = ws.recv().await? {
+            if std::mem::take(&mut first) {
+                steps.notified().await;
+            } else {
+                tokio::task::yield_now().await;
+            }
+            ws.send(message).await?;
+        }
+        Ok(())
+    };
+    let mut serving = Box::pin(async move { Acceptor::new().serve(wire, handler).await });
+    let mut poll = || {
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(serving.as_mut().poll(&mut context).is_pending());
+    };
+    peer.send(REQUEST);
+    poll();
+    peer.take_written();
+    peer.send([frame::text("one"), frame::text("two")].concat());
+    // The first message is taken, the second is decoded ahead, and the stream has no more.
+    poll();
+    poll();
+    step.notify_one();
+    // The second is taken, and the handler yields.
+    poll();
+    tokio::spawn(serving);
+    settle().await;
+    assert_eq!(peer.take_frames(), ["one", "two"].map(Frame::text));
+    peer.send(frame::text("three"));
+    settle().await;
+    assert_eq!(peer.take_frames(), [Frame::text("three")]);
 }
 
 #[tokio::test(start_paused = true)]
