@@ -78,6 +78,23 @@ enum Endpoint {
     Client(Box<dyn Random>),
 }
 
+impl Endpoint {
+    fn role(&self) -> Role {
+        match self {
+            Self::Server => Role::Server,
+            Self::Client(_) => Role::Client,
+        }
+    }
+}
+
+fn rules<'a>(now: Time, endpoint: &Endpoint, limits: &'a Limits) -> Rules<'a> {
+    Rules {
+        now,
+        sender: endpoint.role().peer(),
+        limits,
+    }
+}
+
 /// What [`Connection::handle_input`] found.
 ///
 /// ```
@@ -150,7 +167,7 @@ impl Connection {
         if !self.reads() {
             return (input.len(), None);
         }
-        let rules = self.rules(now);
+        let rules = rules(now, &self.endpoint, &self.limits);
         let Some((kind, payload)) = self.reading.take_whole_message(rules, input) else {
             return self.handle_pieces(now, input);
         };
@@ -171,12 +188,7 @@ impl Connection {
     fn handle_pieces(&mut self, now: Time, input: &[u8]) -> (usize, Option<Event<'_>>) {
         let mut consumed = 0;
         while consumed < input.len() {
-            // As `self.rules`, but of the two fields alone.
-            let rules = Rules {
-                now,
-                sender: self.role().peer(),
-                limits: &self.limits,
-            };
+            let rules = rules(now, &self.endpoint, &self.limits);
             let found = match self.reading.read(rules, &input[consumed..]) {
                 Ok((length, found)) => {
                     consumed += length;
@@ -193,8 +205,8 @@ impl Connection {
                 }
                 Some(Found::Control(opcode, payload)) => {
                     match self.handle_control(now, opcode, payload) {
-                        Ok(Control::Ignored) => {}
-                        Ok(control) => return (consumed, Some(self.event(control))),
+                        Ok(Some(control)) => return (consumed, Some(self.event(control))),
+                        Ok(None) => {}
                         Err(error) => return (input.len(), Some(self.fail(now, error))),
                     }
                 }
@@ -335,10 +347,7 @@ impl Connection {
 
     /// Which side of the connection this is.
     pub fn role(&self) -> Role {
-        match self.endpoint {
-            Endpoint::Server => Role::Server,
-            Endpoint::Client(_) => Role::Client,
-        }
+        self.endpoint.role()
     }
 
     /// OPEN, CLOSING or CLOSED. The opening handshake is CONNECTING.
@@ -389,28 +398,20 @@ impl Connection {
         self.closing.as_ref().is_none_or(|closing| closing.reads())
     }
 
-    fn rules(&self, now: Time) -> Rules<'_> {
-        Rules {
-            now,
-            sender: self.role().peer(),
-            limits: &self.limits,
-        }
-    }
-
     fn handle_control(
         &mut self,
         now: Time,
         opcode: Opcode,
         payload: Vec<u8>,
-    ) -> Result<Control, ProtocolError> {
+    ) -> Result<Option<Control>, ProtocolError> {
         match opcode {
             Opcode::Ping if self.closing.is_none() => {
                 self.keepalive.handle_ping(payload);
-                Ok(Control::Ping)
+                Ok(Some(Control::Ping))
             }
             Opcode::Pong => {
                 let round_trip = self.keepalive.handle_pong(now, &payload, &self.limits);
-                Ok(Control::Pong(round_trip))
+                Ok(Some(Control::Pong(round_trip)))
             }
             Opcode::Close => {
                 let frame = CloseFrame::decode(&payload)?;
@@ -420,9 +421,10 @@ impl Connection {
                     None => self.closing = Some(Box::new(Closing::answer(frame, deadline))),
                 }
                 self.reading.stop();
-                Ok(Control::Close)
+                Ok(Some(Control::Close))
             }
-            _ => Ok(Control::Ignored),
+            // A ping behind the close frame that we sent is not answered.
+            _ => Ok(None),
         }
     }
 
@@ -438,12 +440,12 @@ impl Connection {
 
     fn event(&self, control: Control) -> Event<'_> {
         match control {
+            Control::Ping => Event::Ping(self.keepalive.pong()),
             Control::Pong(round_trip) => Event::Pong { round_trip },
             Control::Close => {
                 let received = self.closing.as_ref().and_then(|closing| closing.received());
                 Event::Close(received.expect("a close frame was received"))
             }
-            Control::Ping | Control::Ignored => Event::Ping(self.keepalive.pong()),
         }
     }
 
@@ -503,6 +505,4 @@ enum Control {
     Ping,
     Pong(Option<Duration>),
     Close,
-    /// A ping behind the close frame that we sent: it is not answered.
-    Ignored,
 }

@@ -1,7 +1,7 @@
 //! Copying payloads so that the copy is in the cache, as it is read next.
 //!
 //! For some 2 KiB and more, the C library's `memcpy` may use `rep movsb`, which on some processors
-//! writes past the cache. An echo of 1 MiB took 520 µs so, and takes 260 µs in pieces (AMD EPYC,
+//! writes past the cache. An echo of 1 MiB took 520 µs so, and takes 280 µs in pieces (AMD EPYC,
 //! family 25; glibc 2.36).
 
 /// Bytes that are copied at a time.
