@@ -1,5 +1,5 @@
-//! Sends every message to all who are connected. Each message is prepared once: its frame is in
-//! memory once, however many connections it goes to.
+//! Sends every message to all who are connected. Each message is prepared once: it is framed once,
+//! however many connections it goes to, and a large one is in memory once.
 //!
 //! ```text
 //! Run:  cargo run --release -p chappe --example broadcast 127.0.0.1:9002

@@ -187,7 +187,8 @@ impl Sender {
 
     /// Queues a message that was prepared once for many connections; see [`send`](Self::send).
     ///
-    /// A server's connection refers to it: it is neither framed nor copied again.
+    /// A server's connection does not frame it again, and refers to it where it is large: above 512
+    /// bytes it is not copied either.
     ///
     /// # Errors
     ///
