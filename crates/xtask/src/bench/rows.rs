@@ -105,6 +105,7 @@ pub(super) const ROWS: &[Row] = &[
     broadcast("broadcast-15000x16", 15_000, 16),
     idle("idle-fresh", "fresh"),
     idle("idle-used", "used"),
+    idle("idle-large", "large"),
     idle("idle-storm", "storm"),
     idle("idle-slow", "slow"),
     Row {
@@ -194,6 +195,7 @@ impl Row {
             Work::Idle(scenario) => match scenario {
                 "fresh" => "just opened".to_owned(),
                 "used" => "after a message of 16 KiB on each".to_owned(),
+                "large" => "after a message of 1 MiB on each".to_owned(),
                 "storm" => format!("after {} more came and went", thousands(STORM.into())),
                 "slow" => "after some did not read for a while".to_owned(),
                 other => other.to_owned(),

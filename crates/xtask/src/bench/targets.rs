@@ -39,6 +39,7 @@ const TARGETS: &[Target] = &[
     target("broadcast-15000x4", Bound::Cost(UWEBSOCKETS, 1.0)),
     target("idle-fresh", Bound::Bytes(1_536.0)),
     target("idle-used", Bound::Bytes(1_536.0)),
+    target("idle-large", Bound::Bytes(1_536.0)),
     target("idle-storm", Bound::Bytes(1_536.0)),
     target("idle-slow", Bound::Bytes(1_536.0)),
     target("handshake", Bound::Cost(UWEBSOCKETS, 1.10)),
