@@ -28,7 +28,7 @@ use crate::mask::Mask;
 use crate::message::Joined;
 use crate::payload::{Outbox, Payload};
 use crate::random::{Random, SystemRandom};
-use crate::reading::{Found, Reading, Rules};
+use crate::reading::{Found, PartialMessage, Reading, Rules};
 use crate::terms::{Kind, Role, State};
 use crate::time::Time;
 use crate::utf8;
@@ -128,6 +128,15 @@ pub enum Event<'a> {
     Failed(ProtocolError),
 }
 
+impl From<Joined> for Event<'_> {
+    fn from(joined: Joined) -> Self {
+        match joined {
+            Joined::Text(text) => Self::Text(Cow::Owned(text)),
+            Joined::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
+        }
+    }
+}
+
 impl Connection {
     /// The accepting side of a connection whose opening handshake is complete.
     pub fn server(now: Time, limits: Arc<Limits>) -> Self {
@@ -197,12 +206,7 @@ impl Connection {
                 Err(error) => return (input.len(), Some(self.fail(now, error))),
             };
             match found {
-                Some(Found::Message(Joined::Text(text))) => {
-                    return (consumed, Some(Event::Text(Cow::Owned(text))));
-                }
-                Some(Found::Message(Joined::Binary(bytes))) => {
-                    return (consumed, Some(Event::Binary(Cow::Owned(bytes))));
-                }
+                Some(Found::Message(joined)) => return (consumed, Some(joined.into())),
                 Some(Found::Control(opcode, payload)) => {
                     match self.handle_control(now, opcode, payload) {
                         Ok(Some(control)) => return (consumed, Some(self.event(control))),
@@ -214,6 +218,34 @@ impl Connection {
             }
         }
         (consumed, None)
+    }
+
+    /// Whether a message or a frame is incomplete.
+    pub fn is_partial(&self) -> bool {
+        self.reading.is_partial()
+    }
+
+    /// Lends the message in progress out, so that its payload is read to where it belongs instead
+    /// of being copied there: a way around [`handle_input`](Self::handle_input) for large messages.
+    ///
+    /// `None`, unless its frame goes on for at least `bytes_min` bytes, and it may hold so many
+    /// more: it holds at most twice what has arrived. [`return_partial`](Self::return_partial) has
+    /// to follow, before any other input is handled, and before the deadline is asked for or kept:
+    /// the message has one, which is not seen meanwhile.
+    pub fn lend_partial(&mut self, bytes_min: usize) -> Option<PartialMessage> {
+        self.reading.lend(bytes_min)
+    }
+
+    /// Goes on with the message that was lent out, and with what was filled in. The event is the
+    /// message, if that is whole, or a failure.
+    pub fn return_partial(&mut self, now: Time, partial: PartialMessage) -> Option<Event<'static>> {
+        if !self.reads() {
+            return None;
+        }
+        match self.reading.take_back(partial) {
+            Ok(joined) => joined.map(Event::from),
+            Err(error) => Some(self.fail(now, error)),
+        }
     }
 
     /// Takes note that the peer's stream has ended.

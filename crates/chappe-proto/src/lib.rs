@@ -57,6 +57,7 @@ pub use limits::Limits;
 pub use payload::{Outbox, Payload};
 pub use prepared::Prepared;
 pub use random::{Random, SystemRandom};
+pub use reading::PartialMessage;
 pub use terms::{Kind, Role, Side, State};
 pub use time::Time;
 pub use utf8::Utf8Bytes;

@@ -7,6 +7,8 @@
 //! Memory grows with the bytes that arrived, never with the length that was declared: a message
 //! in progress holds at most twice what the peer has sent of it.
 
+use bytes::BufMut;
+
 use crate::copy::PIECE_BYTES;
 use crate::error::ProtocolError;
 use crate::frame::{Header, Opcode};
@@ -31,7 +33,11 @@ pub(crate) struct Joining {
 #[derive(Debug)]
 enum Buffer {
     Text(TextBuffer),
-    Binary(Vec<u8>),
+    Binary {
+        bytes: Vec<u8>,
+        /// How many of them are unmasked.
+        unmasked: usize,
+    },
 }
 
 /// Whether a data frame with this header may come now, within the limits.
@@ -75,7 +81,10 @@ impl Joining {
     pub(crate) fn begin(header: &Header, deadline: Time) -> Self {
         let buffer = match header.opcode {
             Opcode::Text => Buffer::Text(TextBuffer::default()),
-            _ => Buffer::Binary(Vec::new()),
+            _ => Buffer::Binary {
+                bytes: Vec::new(),
+                unmasked: 0,
+            },
         };
         Self {
             buffer,
@@ -99,27 +108,56 @@ impl Joining {
         piece: &[u8],
         mask: &mut Option<Mask>,
     ) -> Result<(), ProtocolError> {
-        // Behind a frame that is not the last any number of bytes may follow.
-        let whole = if self.fin { self.declared } else { u64::MAX };
-        let mut unmask = |bytes: &mut [u8]| {
-            if let Some(mask) = mask {
-                mask.apply(bytes);
-            }
-        };
-        match &mut self.buffer {
-            Buffer::Text(text) => {
-                text.reserve(room(text.bytes(), piece.len(), whole));
-                for piece in piece.chunks(PIECE_BYTES) {
-                    text.push(piece, &mut unmask)?;
-                }
-            }
-            Buffer::Binary(bytes) => {
-                bytes.reserve_exact(room(bytes, piece.len(), whole));
-                for piece in piece.chunks(PIECE_BYTES) {
-                    let start = bytes.len();
+        let held = self.bytes();
+        if held.capacity() - held.len() < piece.len() {
+            let more = self.missing().min(held.len() + piece.len());
+            self.reserve(more.max(piece.len()));
+        }
+        for piece in piece.chunks(PIECE_BYTES) {
+            match &mut self.buffer {
+                Buffer::Text(text) => text.push(piece, |bytes| unmask(mask, bytes))?,
+                Buffer::Binary { bytes, unmasked } => {
                     bytes.extend_from_slice(piece);
-                    unmask(&mut bytes[start..]);
+                    unmask(mask, &mut bytes[*unmasked..]);
+                    *unmasked = bytes.len();
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for at least `bytes_min` more bytes, if that is no more than doubles what is
+    /// held; gives the room that there is.
+    pub(crate) fn make_room(&mut self, bytes_min: usize) -> usize {
+        let held = self.bytes();
+        let more = self.missing().min(held.len());
+        if held.capacity() - held.len() < bytes_min && more >= bytes_min {
+            self.reserve(more);
+        }
+        let held = self.bytes();
+        held.capacity() - held.len()
+    }
+
+    /// Lends room for at most `bytes_max` bytes of the current frame's payload, behind what is
+    /// held. [`accept`](Self::accept) has to follow.
+    pub(crate) fn fill<R>(
+        &mut self,
+        bytes_max: usize,
+        fill: impl FnOnce(&mut dyn BufMut) -> R,
+    ) -> R {
+        match &mut self.buffer {
+            Buffer::Text(text) => text.fill(bytes_max, fill),
+            Buffer::Binary { bytes, .. } => fill(&mut bytes.limit(bytes_max)),
+        }
+    }
+
+    /// Unmasks what was filled in.
+    pub(crate) fn accept(&mut self, mask: &mut Option<Mask>) -> Result<(), ProtocolError> {
+        match &mut self.buffer {
+            Buffer::Text(text) => text.accept(|bytes| unmask(mask, bytes))?,
+            Buffer::Binary { bytes, unmasked } => {
+                unmask(mask, &mut bytes[*unmasked..]);
+                *unmasked = bytes.len();
             }
         }
         Ok(())
@@ -127,10 +165,35 @@ impl Joining {
 
     /// Bytes of memory that hold the message so far.
     pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes().capacity()
+    }
+
+    /// Payload bytes of the message so far.
+    pub(crate) fn bytes(&self) -> &Vec<u8> {
         match &self.buffer {
-            Buffer::Text(text) => text.bytes().capacity(),
-            Buffer::Binary(bytes) => bytes.capacity(),
+            Buffer::Text(text) => text.bytes(),
+            Buffer::Binary { bytes, .. } => bytes,
         }
+    }
+
+    fn reserve(&mut self, additional: usize) {
+        match &mut self.buffer {
+            Buffer::Text(text) => text.reserve(additional),
+            Buffer::Binary { bytes, .. } => bytes.reserve_exact(additional),
+        }
+    }
+
+    /// Payload bytes that have not arrived; behind a frame that is not the last, any number.
+    ///
+    /// Room is made for what is missing, but no more than doubles what is held: so the cost of
+    /// growing is linear in whatever fragments and pieces the message comes, and no memory is
+    /// taken on credit.
+    fn missing(&self) -> usize {
+        if !self.fin {
+            return usize::MAX;
+        }
+        let missing = self.declared - self.bytes().len() as u64;
+        usize::try_from(missing).unwrap_or(usize::MAX)
     }
 
     /// Whether the frame in progress is the message's last one.
@@ -142,7 +205,7 @@ impl Joining {
     pub(crate) fn finish(self) -> Result<Joined, ProtocolError> {
         match self.buffer {
             Buffer::Text(text) => Ok(Joined::Text(text.finish()?)),
-            Buffer::Binary(bytes) => Ok(Joined::Binary(bytes)),
+            Buffer::Binary { bytes, .. } => Ok(Joined::Binary(bytes)),
         }
     }
 }
@@ -160,15 +223,8 @@ impl From<InvalidUtf8> for ProtocolError {
     }
 }
 
-/// How many bytes to make room for, so that `piece` fits: what is missing of the `whole`, but no
-/// more than doubles what is held. So the cost of growing is linear in whatever fragments and
-/// pieces the message comes, and no memory is taken on credit.
-fn room(held: &Vec<u8>, piece: usize, whole: u64) -> usize {
-    if held.capacity() - held.len() >= piece {
-        return 0;
+fn unmask(mask: &mut Option<Mask>, bytes: &mut [u8]) {
+    if let Some(mask) = mask {
+        mask.apply(bytes);
     }
-    let missing = usize::try_from(whole)
-        .unwrap_or(usize::MAX)
-        .saturating_sub(held.len());
-    missing.min(held.len() + piece).max(piece)
 }

@@ -8,7 +8,10 @@
 //!  frame.rs   mask.rs  └─► control ────────────► Found::Control
 //! ```
 
+use std::fmt;
 use std::ops::Range;
+
+use bytes::BufMut;
 
 use crate::error::ProtocolError;
 use crate::frame::{self, HEADER_BYTES_MAX, Header, Opcode};
@@ -42,6 +45,42 @@ struct FrameInProgress {
     mask: Option<Mask>,
     /// Payload bytes that have not arrived.
     remaining: u64,
+}
+
+/// A message in progress, lent by [`Connection::lend_partial`](crate::Connection::lend_partial):
+/// what comes next of its payload can be read straight to where it belongs.
+pub struct PartialMessage(Box<Partial>);
+
+impl PartialMessage {
+    /// Calls `read` with room for payload bytes, which it fills from the front as far as it can;
+    /// gives what that gave.
+    ///
+    /// There is room for no byte behind the frame. What is held already can't be reached.
+    pub fn fill<R>(&mut self, read: impl FnOnce(&mut dyn BufMut) -> R) -> R {
+        let Partial {
+            frame: Some(frame),
+            joining: Some(joining),
+            ..
+        } = &mut *self.0
+        else {
+            unreachable!("only a message amid a data frame is lent");
+        };
+        let held = joining.bytes();
+        let room = (held.capacity() - held.len()) as u64;
+        let before = held.len();
+        let result = joining.fill(room.min(frame.remaining) as usize, read);
+        frame.remaining -= (joining.bytes().len() - before) as u64;
+        result
+    }
+}
+
+impl fmt::Debug for PartialMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.0.joining.as_ref().map(Joining::bytes);
+        f.debug_struct("PartialMessage")
+            .field("bytes", &held.map(Vec::len))
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whom the bytes come from, when, and what they may be.
@@ -111,6 +150,37 @@ impl Reading {
         Ok((input.len() - rest.len(), found))
     }
 
+    /// Lends the message in progress out, if its frame goes on for at least `bytes_min` bytes, and
+    /// there may be room for them. [`take_back`](Self::take_back) has to follow, before anything
+    /// else is read.
+    pub(crate) fn lend(&mut self, bytes_min: usize) -> Option<PartialMessage> {
+        let partial = self.partial.take_if(|it| it.make_room(bytes_min.max(1)))?;
+        Some(PartialMessage(partial))
+    }
+
+    /// Goes on with the message that was lent out: what it has become, if it is whole.
+    pub(crate) fn take_back(
+        &mut self,
+        PartialMessage(mut partial): PartialMessage,
+    ) -> Result<Option<Joined>, ProtocolError> {
+        if let (Some(frame), Some(joining)) = (&mut partial.frame, &mut partial.joining) {
+            joining.accept(&mut frame.mask)?;
+            if frame.remaining == 0 {
+                partial.frame = None;
+            }
+        }
+        let joined = partial.finish_frame()?;
+        if !partial.is_empty() {
+            self.partial = Some(partial);
+        }
+        Ok(joined)
+    }
+
+    /// Whether something is incomplete.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
     /// Drops what is incomplete.
     pub(crate) fn stop(&mut self) {
         self.partial = None;
@@ -174,10 +244,29 @@ impl Partial {
             let payload = std::mem::take(&mut self.control);
             return Ok(Step::Found(Found::Control(frame.opcode, payload)));
         }
-        match self.joining.take_if(|joining| joining.is_last_frame()) {
-            Some(joining) => Ok(Step::Found(Found::Message(joining.finish()?))),
-            None => Ok(Step::Again),
+        Ok(match self.finish_frame()? {
+            Some(joined) => Step::Found(Found::Message(joined)),
+            None => Step::Again,
+        })
+    }
+
+    /// The message whose last frame is complete.
+    fn finish_frame(&mut self) -> Result<Option<Joined>, ProtocolError> {
+        if self.frame.is_some() {
+            return Ok(None);
         }
+        let joining = self.joining.take_if(|joining| joining.is_last_frame());
+        joining.map(Joining::finish).transpose()
+    }
+
+    /// Whether there is room for so many more bytes of the data frame in progress.
+    fn make_room(&mut self, bytes_min: usize) -> bool {
+        let (Some(frame), Some(joining)) = (&self.frame, &mut self.joining) else {
+            return false;
+        };
+        !frame.opcode.is_control()
+            && frame.remaining >= bytes_min as u64
+            && joining.make_room(bytes_min) >= bytes_min
     }
 
     /// The header that `rest` begins or goes on with.

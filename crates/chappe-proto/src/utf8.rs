@@ -10,9 +10,9 @@
 use std::fmt;
 use std::ops::Deref;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::copy::copy;
+use crate::copy::{PIECE_BYTES, copy};
 
 /// Bytes that are not UTF-8, and can't become it whatever follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +75,11 @@ impl Utf8Checker {
 
 /// Text that is being joined from pieces.
 ///
-/// Invariant: `bytes` has passed through `checker`, all of it, in order.
+/// Invariant: `bytes[..checked]` has passed through `checker`, all of it, in order.
 #[derive(Debug, Default)]
 pub(crate) struct TextBuffer {
     bytes: Vec<u8>,
+    checked: usize,
     checker: Utf8Checker,
 }
 
@@ -88,20 +89,34 @@ impl TextBuffer {
         self.bytes.reserve_exact(additional);
     }
 
+    /// Lends room for at most `bytes_max` bytes behind what there is. Nothing else can be reached
+    /// through it, so what was checked stays as it was. [`accept`](Self::accept) has to follow.
+    pub(crate) fn fill<R>(
+        &mut self,
+        bytes_max: usize,
+        fill: impl FnOnce(&mut dyn BufMut) -> R,
+    ) -> R {
+        fill(&mut (&mut self.bytes).limit(bytes_max))
+    }
+
     /// Appends a piece once `unmask` has made text of it.
     pub(crate) fn push(
         &mut self,
         piece: &[u8],
-        unmask: impl FnOnce(&mut [u8]),
+        unmask: impl FnMut(&mut [u8]),
     ) -> Result<(), InvalidUtf8> {
-        let start = self.bytes.len();
         self.bytes.extend_from_slice(piece);
-        unmask(&mut self.bytes[start..]);
-        let result = self.checker.check(&self.bytes[start..]);
-        if result.is_err() {
-            self.bytes.truncate(start);
+        self.accept(unmask)
+    }
+
+    /// Checks what was appended, once `unmask` has made text of it.
+    pub(crate) fn accept(&mut self, mut unmask: impl FnMut(&mut [u8])) -> Result<(), InvalidUtf8> {
+        for piece in self.bytes[self.checked..].chunks_mut(PIECE_BYTES) {
+            unmask(piece);
+            self.checker.check(piece)?;
+            self.checked += piece.len();
         }
-        result
+        Ok(())
     }
 
     /// The bytes so far.
@@ -110,7 +125,7 @@ impl TextBuffer {
     }
 
     pub(crate) fn finish(self) -> Result<String, InvalidUtf8> {
-        if !self.checker.is_complete() {
+        if self.checked < self.bytes.len() || !self.checker.is_complete() {
             return Err(InvalidUtf8);
         }
         // SAFETY: every byte went through `checker`, which found no invalid sequence, and the

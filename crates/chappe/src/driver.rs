@@ -15,20 +15,20 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chappe_proto::{CloseCode, Time};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use chappe_proto::{CloseCode, PartialMessage, Time};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::budget::Share;
 use crate::buffer;
 use crate::error::{BoxError, CloseError, Ended, SendError};
 use crate::outbox::{Outbox, SLICES_MAX};
-use crate::shared::Shared;
+use crate::shared::{Shared, Wanted};
 
 /// Drives a connection whose handles live in other tasks, until its stream is dropped.
 pub(crate) fn drive<S>(mut driver: Driver<S>) -> impl Future<Output = ()>
@@ -242,14 +242,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return;
         }
         self.postponed = 0;
-        let wants_input = self.shared.lock().begin_turn();
+        let wanted = self.shared.lock().begin_turn();
         self.open_reading();
         if !self.sending.is_empty() {
             let _ = self.poll_write(cx, false);
         }
-        if wants_input {
-            let _ = self.poll_read(cx);
-        }
+        let _ = self.poll_read(cx, wanted);
     }
 
     /// Has the stream asked again.
@@ -295,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Turn::Over;
             }
             let asleep = shared.sleep(cx);
-            let wants_input = shared.wants_input();
+            let wanted = shared.wanted();
             drop(shared);
             if asleep.moved {
                 // Timer and stream would wake the task that it was in before.
@@ -304,7 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             if self.poll_deadline(cx, deadline).is_ready() {
                 // Where this is late, what the deadline is for may have arrived in time.
-                if self.looks < LOOKS_MAX && wants_input && self.poll_read(cx).is_ready() {
+                if self.looks < LOOKS_MAX && self.poll_read(cx, wanted).is_ready() {
                     self.looks += 1;
                     return Turn::Lent;
                 }
@@ -312,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 continue;
             }
             self.looks = 0;
-            if wants_input && self.poll_read(cx).is_ready() {
+            if self.poll_read(cx, wanted).is_ready() {
                 return Turn::Lent;
             }
             if !asleep.called {
@@ -414,10 +412,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.watched = false;
     }
 
-    /// Ready when there is input, or the stream has ended. What was read before is handled.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.reading != Reading::Open {
+    /// Ready when there is input, or the stream has ended.
+    fn poll_read(&mut self, cx: &mut Context<'_>, wanted: Wanted) -> Poll<()> {
+        if self.reading != Reading::Open || wanted == Wanted::Nothing {
             return Poll::Pending;
+        }
+        if wanted == Wanted::Rest {
+            let partial = self.shared.lock().lend_partial();
+            if let Some(partial) = partial {
+                return self.poll_read_rest(cx, partial);
+            }
         }
         let mut buffer = buffer::take_read_buffer();
         let mut filled = ReadBuf::new(&mut buffer);
@@ -430,6 +434,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Poll::Ready(());
         }
         buffer::return_read_buffer(buffer);
+        self.handle_nothing_read(result)
+    }
+
+    /// Reads straight into a message in progress.
+    fn poll_read_rest(&mut self, cx: &mut Context<'_>, mut partial: PartialMessage) -> Poll<()> {
+        let stream = &mut self.stream;
+        // What this future has read, it gives at once: it holds nothing between two polls.
+        let result = partial.fill(|room| pin!(stream.read_buf(room)).poll(cx));
+        let was_read = matches!(result, Poll::Ready(Ok(1..)));
+        self.shared.lock().return_partial(partial, was_read);
+        if was_read {
+            return Poll::Ready(());
+        }
+        self.handle_nothing_read(result.map_ok(drop))
+    }
+
+    fn handle_nothing_read(&mut self, result: Poll<io::Result<()>>) -> Poll<()> {
         let Poll::Ready(result) = result else {
             self.reading = Reading::Waiting;
             return Poll::Pending;

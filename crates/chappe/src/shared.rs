@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use chappe_proto::{CloseCode, Connection, Event, Payload, State, Time};
+use chappe_proto::{CloseCode, Connection, Event, PartialMessage, Payload, State, Time};
 use tokio::time::Instant;
 
 use crate::buffer;
@@ -30,6 +30,10 @@ use crate::outbox::Outbox;
 /// Payload bytes that are decoded before anybody asks for them, so that pings behind them are
 /// answered while the handler waits for something else. A larger message counts once.
 const INBOUND_BYTES_MAX: usize = 16 * 1024;
+
+/// Where at least so much of a frame is missing, it is read straight into its message. A smaller
+/// rest is copied there: the same read may bring what follows.
+const PARTIAL_BYTES_MIN: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -98,6 +102,16 @@ enum Attention {
     Awake,
     /// There is something to do that it has not seen, and it was woken if it slept.
     Called,
+}
+
+/// What the driver may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Nothing,
+    /// Whatever comes.
+    Input,
+    /// The rest of something that is incomplete.
+    Rest,
 }
 
 /// How a turn of the driver's ends.
@@ -273,18 +287,18 @@ impl Inner {
         &mut self.connection
     }
 
-    /// Begins a turn: until [`sleep`](Self::sleep) nobody needs to wake the driver. Tells whether
-    /// more may be read.
-    pub(crate) fn begin_turn(&mut self) -> bool {
+    /// Begins a turn: until [`sleep`](Self::sleep) nobody needs to wake the driver. Tells what may
+    /// be read.
+    pub(crate) fn begin_turn(&mut self) -> Wanted {
         if self.attention == Attention::Asleep {
             self.attention = Attention::Awake;
         }
-        let wants_input = self.wants_input();
-        if !wants_input {
+        let wanted = self.wanted();
+        if wanted == Wanted::Nothing {
             // The handler may go on with it.
             self.read_clock();
         }
-        wants_input
+        wanted
     }
 
     /// Whether the turn can wait until the handler was asked once more, though it waits.
@@ -366,8 +380,16 @@ impl Inner {
         self.notice_end();
     }
 
-    /// Whether more may be read: not before what was read is handled.
-    pub(crate) fn wants_input(&self) -> bool {
+    /// What may be read: nothing before what was read is handled.
+    pub(crate) fn wanted(&self) -> Wanted {
+        match (self.wants_input(), self.connection.is_partial()) {
+            (false, _) => Wanted::Nothing,
+            (true, false) => Wanted::Input,
+            (true, true) => Wanted::Rest,
+        }
+    }
+
+    fn wants_input(&self) -> bool {
         self.input.is_empty()
     }
 
@@ -379,6 +401,28 @@ impl Inner {
         }
         self.read_clock();
         self.input = Input::Lent(buffer, 0..length);
+    }
+
+    /// Lends the message in progress out, if much of it is missing, to be read into.
+    pub(crate) fn lend_partial(&mut self) -> Option<PartialMessage> {
+        self.connection.lend_partial(PARTIAL_BYTES_MIN)
+    }
+
+    /// Takes it back. If something `was_read` into it, another turn begins.
+    pub(crate) fn return_partial(&mut self, partial: PartialMessage, was_read: bool) {
+        if was_read && self.attention == Attention::Asleep {
+            self.attention = Attention::Awake;
+        }
+        self.read_clock();
+        let message = match self.connection.return_partial(self.now, partial) {
+            None => return,
+            Some(Event::Text(text)) => buffer::keep_text(text),
+            Some(Event::Binary(bytes)) => buffer::keep_binary(bytes),
+            Some(_) => return self.notice_control(),
+        };
+        if !self.dropping_messages {
+            self.inbound.push(message);
+        }
     }
 
     /// Ends the loan: decodes ahead within bounds, so that pings are answered, and parks the rest.

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::Event;
+use bytes::BufMut;
+
 use crate::frame::{Header, Opcode};
 use crate::message::{Joined, Joining};
+use crate::{Connection, Event};
 
 use super::{ROLES, START, Scenario, declared, frame, pattern};
 
@@ -150,4 +152,90 @@ fn an_idle_connection_is_small() {
         "{}",
         size_of::<crate::Connection>()
     );
+}
+
+#[test]
+fn a_message_that_is_filled_holds_at_most_twice_what_arrived() {
+    for role in ROLES {
+        for (first, step) in [(0x81, 1), (0x82, 1), (0x82, 7), (0x02, 100), (0x81, 3000)] {
+            let payload = vec![b'a'; 20_000];
+            let input = frame(role.peer(), first, &payload);
+            let header = input.len() - payload.len();
+            let mut connection = Scenario::open(role).connection();
+            // Some of it comes the usual way; the rest is filled in.
+            let mut received = 100;
+            let _ = connection.handle_input(START, &mut input[..header + received].to_vec());
+            while let Some(mut partial) = connection.lend_partial(1) {
+                let held = connection.held_bytes();
+                assert_eq!(held, 0, "what is lent is not held");
+                received += partial.fill(|room| {
+                    let room_bytes = room.remaining_mut();
+                    assert!(
+                        (1..=received).contains(&room_bytes),
+                        "{room_bytes} of {received}"
+                    );
+                    let length = room_bytes.min(step);
+                    room.put_slice(&input[header + received..][..length]);
+                    length
+                });
+                let event = connection.return_partial(START, partial);
+                let is_over = received == payload.len();
+                assert_eq!(event.is_some(), is_over && first & 0x80 != 0, "{event:?}");
+                let held = connection.held_bytes();
+                assert!(held <= 2 * received + 250, "{held} for {received}");
+            }
+            assert_eq!(received, payload.len());
+        }
+    }
+}
+
+#[test]
+fn only_a_data_frame_that_goes_on_is_lent() {
+    for role in ROLES {
+        let peer = role.peer();
+        let text = frame(peer, 0x81, &[b'a'; 1000]);
+        let header = text.len() - 1000;
+        let ping = frame(peer, 0x89, b"ping");
+        let begun = frame(peer, 0x01, b"begun");
+        for (input, expected) in [
+            (&text[..0], [false; 3]),
+            (&text[..1], [false; 3]),
+            (&text[..header], [false; 3]),
+            (&text[..header + 2], [true, false, false]),
+            (&text[..header + 10], [true, true, false]),
+            (&text[..header + 500], [true; 3]),
+            (&text[..header + 501], [true, true, false]),
+            (&text[..header + 991], [true, false, false]),
+            (&text[..header + 999], [true, false, false]),
+            (&text[..], [false; 3]),
+            (&begun[..], [false; 3]),
+            (&ping[..ping.len() - 2], [false; 3]),
+        ] {
+            for (bytes_min, expected) in [0, 10, 500].into_iter().zip(expected) {
+                let connection = || Scenario::open(role).receives(input).connection();
+                let lent = connection().lend_partial(bytes_min).is_some();
+                assert_eq!(lent, expected, "{bytes_min} bytes behind {input:02x?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_was_lent_when_its_connection_ended_is_dropped() {
+    for role in ROLES {
+        let text = frame(role.peer(), 0x81, &[b'a'; 1000]);
+        let (begin, rest) = text.split_at(600);
+        let ways: [fn(&mut Connection); 2] = [
+            |connection| connection.handle_eof(START),
+            |connection| connection.shed(START),
+        ];
+        for (way, end) in ways.into_iter().enumerate() {
+            let mut connection = Scenario::open(role).receives(begin).connection();
+            let mut partial = connection.lend_partial(1).expect("some of it is missing");
+            end(&mut connection);
+            partial.fill(|room| room.put_slice(rest));
+            assert_eq!(connection.return_partial(START, partial), None, "way {way}");
+            assert_eq!(connection.held_bytes(), 0, "way {way}");
+        }
+    }
 }

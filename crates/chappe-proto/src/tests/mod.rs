@@ -2,11 +2,13 @@
 //!
 //! A row says what the peer sends, what must be seen of it, and what must be sent back. Rows know
 //! nothing of the API: [`Scenario::check`] feeds each of them whole, byte by byte and cut at every
-//! place, and holds the connection to its contract all the while.
+//! place, by either [`Way`], and holds the connection to its contract all the while.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::BufMut;
 
 use crate::{
     CloseCode, Connection, Ended, Event, Limits, ProtocolError, Random, Role, State, Time,
@@ -158,12 +160,15 @@ impl Scenario {
     #[track_caller]
     fn check(&self, input: &[u8], events: &[Seen], transmitted: &[u8]) {
         for cuts in all_cuts(input.len()) {
-            let mut connection = self.connection();
-            let (seen, sent) = feed(&mut connection, START, &pieces(input, &cuts));
-            assert_eq!(seen, events, "{:?}, cut at {cuts:?}", self.role);
-            assert_eq!(sent, transmitted, "{:?}, cut at {cuts:?}", self.role);
-            if events.last().is_some_and(Seen::is_last) {
-                assert_over(&mut connection);
+            for way in Way::ALL {
+                let mut connection = self.connection();
+                let (seen, sent) = feed_by(way, &mut connection, START, &pieces(input, &cuts));
+                let row = format!("{:?}, cut at {cuts:?}, by {way:?}", self.role);
+                assert_eq!(seen, events, "{row}");
+                assert_eq!(sent, transmitted, "{row}");
+                if events.last().is_some_and(Seen::is_last) {
+                    assert_over(&mut connection);
+                }
             }
         }
     }
@@ -176,9 +181,49 @@ impl Scenario {
     }
 }
 
+/// How bytes get into a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// All by `handle_input`.
+    Input,
+    /// What belongs to a message in progress, by `lend_partial`.
+    Partial,
+}
+
+impl Way {
+    const ALL: [Self; 2] = [Self::Input, Self::Partial];
+}
+
 /// Feeds the pieces one after the other, and transmits what is due after every call.
 #[track_caller]
 fn feed<T: AsRef<[u8]>>(
+    connection: &mut Connection,
+    now: Time,
+    pieces: &[T],
+) -> (Vec<Seen>, Vec<u8>) {
+    feed_by(Way::Input, connection, now, pieces)
+}
+
+/// Fills some of `input` into the message in progress, if there is one: how much, and what the
+/// connection made of it.
+fn fill_partial(
+    connection: &mut Connection,
+    now: Time,
+    input: &[u8],
+) -> Option<(usize, Option<Seen>)> {
+    let mut partial = connection.lend_partial(1)?;
+    let length = partial.fill(|room| {
+        let length = room.remaining_mut().min(input.len());
+        room.put_slice(&input[..length]);
+        length
+    });
+    let event = connection.return_partial(now, partial);
+    Some((length, event.map(Seen::from)))
+}
+
+#[track_caller]
+fn feed_by<T: AsRef<[u8]>>(
+    way: Way,
     connection: &mut Connection,
     now: Time,
     pieces: &[T],
@@ -189,12 +234,20 @@ fn feed<T: AsRef<[u8]>>(
         let mut rest = &mut piece[..];
         loop {
             let length = rest.len();
-            let (consumed, event) = connection.handle_input(now, rest);
-            let event = event.map(Seen::from);
+            let filled = (way == Way::Partial).then(|| fill_partial(connection, now, rest));
+            let by_partial = filled.flatten();
+            let more = by_partial.is_some();
+            let (consumed, event) = by_partial.unwrap_or_else(|| {
+                let (consumed, event) = connection.handle_input(now, rest);
+                (consumed, event.map(Seen::from))
+            });
             assert!(consumed <= length, "consumed {consumed} of {length} bytes");
             connection.poll_transmit(&mut sent);
             assert_contract(connection, event.as_ref());
             rest = &mut rest[consumed..];
+            if more && event.is_none() && !rest.is_empty() {
+                continue;
+            }
             let Some(event) = event else {
                 assert!(rest.is_empty(), "{rest:02x?} are left without an event");
                 break;

@@ -14,7 +14,7 @@ use crate::utf8::{self, Utf8Checker};
 use crate::{Limits, Payload, Prepared, Role, State, Utf8Bytes};
 
 use super::pair::{Pair, SplitMix, Stream};
-use super::{START, Scenario, Seen, close, feed, frame, masked_frame, pieces};
+use super::{START, Scenario, Seen, Way, close, feed, feed_by, frame, masked_frame, pieces};
 
 /// A seed that is printed when the test fails, as tests print only then.
 pub(super) fn config(cases: u32) -> ProptestConfig {
@@ -263,12 +263,14 @@ proptest! {
     #[test]
     fn joining_equals_its_naive_twin(role in roles(), sent in sent(), seed: u64) {
         let (wire, events, answers) = write_out(role, &sent, seed);
-        let mut connection = Scenario::open(role).connection();
         let wire = pieces(&wire, &random_cuts(wire.len(), seed));
-        let (seen, transmitted) = feed(&mut connection, START, &wire);
-        prop_assert_eq!(seen, events);
-        prop_assert_eq!(transmitted, answers);
-        prop_assert_eq!(connection.state(), State::Open);
+        for way in Way::ALL {
+            let mut connection = Scenario::open(role).connection();
+            let (seen, transmitted) = feed_by(way, &mut connection, START, &wire);
+            prop_assert_eq!(&seen, &events);
+            prop_assert_eq!(&transmitted, &answers);
+            prop_assert_eq!(connection.state(), State::Open);
+        }
     }
 
     #[test]
@@ -283,9 +285,10 @@ proptest! {
         let ended = connection.ended().cloned();
         let one_by_one: Vec<&[u8]> = bytes.chunks(1).collect();
         let random = pieces(&bytes, &random_cuts(bytes.len(), seed));
-        for pieces in [one_by_one, random] {
+        let ways = [&one_by_one, &random].map(|pieces| Way::ALL.map(|way| (way, pieces)));
+        for (way, pieces) in ways.into_iter().flatten() {
             let mut connection = scenario.connection();
-            prop_assert_eq!(&feed(&mut connection, START, &pieces), &whole);
+            prop_assert_eq!(&feed_by(way, &mut connection, START, pieces), &whole);
             prop_assert_eq!(connection.ended().cloned(), ended.clone());
         }
     }

@@ -15,6 +15,7 @@ mod endpoint;
 mod frame;
 mod handler;
 mod handles;
+mod large;
 mod promises;
 mod random;
 mod server;
