@@ -21,8 +21,9 @@ const WRITE_BYTES_KEPT: usize = 64 * 1024;
 /// Room in a new buffer for writing.
 const WRITE_BYTES_MIN: usize = 256;
 
-/// Buffers for writing that a thread keeps. More than one is in use only while peers read slowly.
-const WRITE_BUFFERS_KEPT: usize = 8;
+/// Room in all the buffers for writing that a thread keeps. Many are in use at a time when a
+/// message goes to many connections: it is in the outboxes of all before the first is written.
+const WRITE_BYTES_KEPT_IN_ALL: usize = 512 * 1024;
 
 /// A message that is kept pins its page: at most this much.
 const PAGE_BYTES: usize = 4096;
@@ -32,7 +33,7 @@ const PAGE_MESSAGE_BYTES_MAX: usize = PAGE_BYTES / 4;
 
 thread_local! {
     static READ_BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-    static WRITE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static WRITE_BUFFERS: RefCell<WriteBuffers> = const { RefCell::new(WriteBuffers::new()) };
     static PAGE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
@@ -48,24 +49,51 @@ pub(crate) fn return_read_buffer(buffer: Box<[u8]>) {
     READ_BUFFER.set(Some(buffer));
 }
 
+/// Empty buffers for writing.
+struct WriteBuffers {
+    buffers: Vec<Vec<u8>>,
+    /// Room in all of them.
+    bytes: usize,
+}
+
+impl WriteBuffers {
+    const fn new() -> Self {
+        Self {
+            buffers: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let Some(buffer) = self.buffers.pop() else {
+            return Vec::with_capacity(WRITE_BYTES_MIN);
+        };
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+
+    fn put(&mut self, mut buffer: Vec<u8>) {
+        let bytes = self.bytes + buffer.capacity();
+        if buffer.capacity() == 0
+            || buffer.capacity() > WRITE_BYTES_KEPT
+            || bytes > WRITE_BYTES_KEPT_IN_ALL
+        {
+            return;
+        }
+        buffer.clear();
+        self.bytes = bytes;
+        self.buffers.push(buffer);
+    }
+}
+
 /// An empty buffer for writing.
 pub(crate) fn take_write_buffer() -> Vec<u8> {
-    WRITE_BUFFERS
-        .with_borrow_mut(Vec::pop)
-        .unwrap_or_else(|| Vec::with_capacity(WRITE_BYTES_MIN))
+    WRITE_BUFFERS.with_borrow_mut(WriteBuffers::take)
 }
 
 /// Gives a buffer for writing to this thread, whichever it came from.
-pub(crate) fn return_write_buffer(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 || buffer.capacity() > WRITE_BYTES_KEPT {
-        return;
-    }
-    buffer.clear();
-    WRITE_BUFFERS.with_borrow_mut(|buffers| {
-        if buffers.len() < WRITE_BUFFERS_KEPT {
-            buffers.push(buffer);
-        }
-    });
+pub(crate) fn return_write_buffer(buffer: Vec<u8>) {
+    WRITE_BUFFERS.with_borrow_mut(|buffers| buffers.put(buffer));
 }
 
 /// A text message to keep: cut from the page if it is small.
