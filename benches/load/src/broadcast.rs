@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::client::Clients;
 use crate::exchange::{Exchange, Position};
 use crate::window::Window;
-use crate::{Measure, Outcome, Server, Traffic};
+use crate::{Form, Measure, Outcome, Server, Traffic};
 
 /// How long servers get to count everybody in, after the last handshake.
 const SETTLE: std::time::Duration = std::time::Duration::from_millis(300);
@@ -46,7 +46,7 @@ impl Room {
     fn open(server: Server, traffic: Traffic) -> Outcome<Self> {
         Ok(Self {
             clients: Clients::open(server.address, traffic.connections)?,
-            exchange: Exchange::new(traffic.bytes, traffic.kind, traffic.non_ascii, 1),
+            exchange: Exchange::new(traffic, Form::PLAIN),
             published: Position(0),
             received: vec![Position(0); traffic.connections],
             holders: vec![0; traffic.in_flight],

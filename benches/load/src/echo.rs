@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::client::Clients;
 use crate::exchange::{Exchange, Position};
 use crate::window::Window;
-use crate::{Measure, Outcome, Server, Traffic};
+use crate::{Form, Measure, Outcome, Server, Traffic};
 
 /// How far a connection is.
 pub(crate) struct Progress {
@@ -20,9 +20,9 @@ pub(crate) fn run(
     server: Server,
     traffic: Traffic,
     measure: Measure,
-    fragments: usize,
+    form: Form,
 ) -> Outcome<Value> {
-    let mut echo = Echo::open(server, traffic, fragments)?;
+    let mut echo = Echo::open(server, traffic, form)?;
     let mut window = Window::new(server, measure)?;
     for index in 0..traffic.connections {
         echo.send(index, traffic.in_flight as u64)?;
@@ -54,9 +54,9 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    pub(crate) fn open(server: Server, traffic: Traffic, fragments: usize) -> Outcome<Self> {
+    pub(crate) fn open(server: Server, traffic: Traffic, form: Form) -> Outcome<Self> {
         let clients = Clients::open(server.address, traffic.connections)?;
-        let exchange = Exchange::new(traffic.bytes, traffic.kind, traffic.non_ascii, fragments);
+        let exchange = Exchange::new(traffic, form);
         let mut echo = Self {
             clients,
             exchange,

@@ -5,7 +5,7 @@
 
 use clap::ValueEnum;
 
-use crate::Outcome;
+use crate::{Form, Outcome, Traffic};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
@@ -32,17 +32,21 @@ struct Ring {
 pub(crate) struct Position(pub(crate) u64);
 
 impl Exchange {
-    pub(crate) fn new(bytes: usize, kind: Kind, non_ascii: bool, fragments: usize) -> Self {
+    pub(crate) fn new(traffic: Traffic, form: Form) -> Self {
+        let Traffic { bytes, kind, .. } = traffic;
         let messages = (POOL_BYTES / (bytes + 16)).clamp(4, 1024);
         let mut random = Random(0x5eed_0fc4_a99e);
         let (mut requests, mut replies) = (Vec::new(), Vec::new());
         for _ in 0..messages {
-            let payload = match kind {
-                Kind::Text if non_ascii => random.text(bytes),
+            let mut payload = match kind {
+                Kind::Text if traffic.non_ascii => random.text(bytes),
                 Kind::Text => random.ascii(bytes),
                 Kind::Binary => random.bytes(bytes),
             };
-            put_request(&mut requests, kind, &payload, fragments, &mut random);
+            put_request(&mut requests, kind, &payload, form.fragments, &mut random);
+            if form.changed {
+                flip(&mut payload);
+            }
             put_frame(&mut replies, true, opcode(kind), &payload, None);
         }
         Self {
@@ -128,6 +132,14 @@ fn opcode(kind: Kind) -> u8 {
     match kind {
         Kind::Text => 1,
         Kind::Binary => 2,
+    }
+}
+
+/// Does what a server does that changes the last byte of a message. Text stays valid: neighbours
+/// are characters alike.
+fn flip(payload: &mut [u8]) {
+    if let Some(last) = payload.last_mut() {
+        *last ^= 1;
     }
 }
 
@@ -221,5 +233,50 @@ impl Random {
         // The last character may have been longer than what was too much.
         text.extend(std::iter::repeat_n('.', count - text.len()));
         text.into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchange(kind: Kind, changed: bool) -> Exchange {
+        let traffic = Traffic {
+            connections: 1,
+            in_flight: 1,
+            bytes: 20,
+            kind,
+            non_ascii: false,
+        };
+        Exchange::new(
+            traffic,
+            Form {
+                changed,
+                ..Form::PLAIN
+            },
+        )
+    }
+
+    #[test]
+    fn a_changed_reply_differs_in_the_last_bit_of_each_message() {
+        for kind in [Kind::Text, Kind::Binary] {
+            let (plain, changed) = (exchange(kind, false), exchange(kind, true));
+            assert_eq!(plain.requests.twice, changed.requests.twice);
+            let size = plain.replies.frame_bytes;
+            let frames = plain.replies.twice.chunks(size);
+            for (before, after) in frames.zip(changed.replies.twice.chunks(size)) {
+                assert_eq!(before[..size - 1], after[..size - 1]);
+                assert_eq!(before[size - 1] ^ 1, after[size - 1]);
+                assert!(kind == Kind::Binary || str::from_utf8(&after[2..]).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_has_to_come_back_is_right() {
+        let (plain, changed) = (exchange(Kind::Text, false), exchange(Kind::Text, true));
+        let reply = changed.replies.slice(Position(0), changed.reply_bytes());
+        assert!(changed.check(Position(0), reply).is_ok());
+        assert!(plain.check(Position(0), reply).is_err());
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::account::Account;
 use crate::echo::Echo;
 use crate::exchange::Kind;
-use crate::{Outcome, Scenario, Server, Traffic};
+use crate::{Form, Outcome, Scenario, Server, Traffic};
 
 /// How long a server gets to return to what an idle connection takes.
 const RETURN: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub(crate) fn run(server: Server, connections: usize, scenario: Scenario) -> Out
     exchange_one(server)?;
     std::thread::sleep(RETURN);
     let base = account.resident()?;
-    let mut idle = Echo::open(server, traffic(connections, bytes(scenario)), 1)?;
+    let mut idle = Echo::open(server, traffic(connections, bytes(scenario)), Form::PLAIN)?;
     let most = match scenario {
         Scenario::Fresh => account.resident()?,
         Scenario::Used | Scenario::Large => {
@@ -68,7 +68,7 @@ fn traffic(connections: usize, bytes: usize) -> Traffic {
 }
 
 fn exchange_one(server: Server) -> Outcome<()> {
-    let mut echo = Echo::open(server, traffic(1, 16 * 1024), 1)?;
+    let mut echo = Echo::open(server, traffic(1, 16 * 1024), Form::PLAIN)?;
     use_each(&mut echo, 0..1)
 }
 

@@ -51,9 +51,8 @@ enum Load {
         traffic: Traffic,
         #[command(flatten)]
         measure: Measure,
-        /// Fragments that each message is sent in.
-        #[arg(long, default_value_t = 1)]
-        fragments: usize,
+        #[command(flatten)]
+        form: Form,
         /// Open loop: messages per second in all, on a schedule that is fixed in advance, in
         /// bursts of `--in-flight` on one connection after the other.
         #[arg(long)]
@@ -116,6 +115,25 @@ struct Traffic {
     non_ascii: bool,
 }
 
+/// In what form messages go, and come back.
+#[derive(clap::Args, Clone, Copy)]
+struct Form {
+    /// Fragments that each message is sent in.
+    #[arg(long, default_value_t = 1)]
+    fragments: usize,
+    /// The server changes the last byte of each message: its lowest bit is flipped.
+    #[arg(long)]
+    changed: bool,
+}
+
+impl Form {
+    /// In one frame, and as they are.
+    const PLAIN: Self = Self {
+        fragments: 1,
+        changed: false,
+    };
+}
+
 #[derive(clap::Args, Clone, Copy)]
 struct Measure {
     /// The measured time.
@@ -150,11 +168,11 @@ fn main() -> ExitCode {
             server,
             traffic,
             measure,
-            fragments,
+            form,
             rate,
         } => match rate {
-            Some(rate) => open_loop::run(server, traffic, measure, fragments, rate),
-            None => echo::run(server, traffic, measure, fragments),
+            Some(rate) => open_loop::run(server, traffic, measure, form, rate),
+            None => echo::run(server, traffic, measure, form),
         },
         Load::Broadcast {
             server,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::account::{Account, own_cpu};
 use crate::clock::{Clock, from_seconds};
 use crate::echo::Echo;
-use crate::{Measure, Outcome, Server, Traffic};
+use crate::{Form, Measure, Outcome, Server, Traffic};
 
 /// A burst that is under way.
 struct Burst {
@@ -25,14 +25,14 @@ pub(crate) fn run(
     server: Server,
     traffic: Traffic,
     measure: Measure,
-    fragments: usize,
+    form: Form,
     rate: f64,
 ) -> Outcome<Value> {
     if rate.is_nan() || rate <= 0.0 {
         return Err(format!("the rate has to be above 0, and is {rate}"));
     }
     let account = Account::of(server.pid)?;
-    let mut schedule = Schedule::new(Echo::open(server, traffic, fragments)?, traffic, rate);
+    let mut schedule = Schedule::new(Echo::open(server, traffic, form)?, traffic, rate);
     let (begin, end) = (
         from_seconds(measure.warm_up),
         from_seconds(measure.warm_up + measure.seconds),

@@ -174,6 +174,8 @@ fn package() -> Outcome {
         "chappe-instructions",
         "--exclude",
         "chappe-load",
+        "--exclude",
+        "chappe-loops",
         "--no-verify",
         "--allow-dirty",
     ])

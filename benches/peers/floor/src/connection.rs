@@ -14,6 +14,38 @@ use crate::{
     handshake,
 };
 
+/// What a connection has to do with. Nothing here waits: it gives `WouldBlock`.
+pub trait Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads into the room that the bytes have behind them.
+    fn read_behind(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize>;
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Takes messages that are framed where they go to all, and says that it does.
+    fn deliver(&mut self, _frames: &[u8]) -> bool {
+        false
+    }
+}
+
+impl Stream for TcpStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Read::read(self, buffer)
+    }
+
+    fn read_behind(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        Ok(rustix::io::read(self, spare_capacity(bytes))?)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(self, bytes)
+    }
+}
+
+/// How much one read takes of what may be many messages.
+pub const READ_BYTES: usize = 128 * 1024;
+
 /// The least room that is made for a read which completes a frame.
 const ROOM: usize = 64 * 1024;
 
@@ -27,7 +59,6 @@ pub enum Next {
 }
 
 pub struct Connection {
-    stream: TcpStream,
     handshake_done: bool,
     closing: bool,
     /// Input that ends within a frame, or within the handshake.
@@ -42,10 +73,15 @@ pub struct Connection {
     written: usize,
 }
 
+impl Default for Connection {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Connection {
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new() -> Self {
         Self {
-            stream,
             handshake_done: false,
             closing: false,
             partial: Vec::new(),
@@ -57,8 +93,8 @@ impl Connection {
         }
     }
 
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub fn is_open(&self) -> bool {
+        self.handshake_done
     }
 
     pub fn next(&self) -> Next {
@@ -73,30 +109,30 @@ impl Connection {
 
     /// Reads once and answers all that is complete. The buffer is anyone's; where a frame is
     /// incomplete, its rest is read to where its beginning is kept.
-    pub fn on_readable(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+    pub fn on_readable(&mut self, stream: &mut impl Stream, buffer: &mut [u8]) -> io::Result<()> {
         if self.partial.is_empty() {
-            let count = self.stream.read(buffer)?;
+            let count = stream.read(buffer)?;
             self.closing = count == 0;
             let input = &mut buffer[..count];
-            let used = self.take(input)?;
+            let used = self.take(stream, input)?;
             if used < count {
                 self.partial.reserve(count - used + self.missing);
                 self.partial.extend_from_slice(&input[used..]);
             }
         } else {
             self.partial.reserve(self.missing.max(ROOM));
-            let count = rustix::io::read(&self.stream, spare_capacity(&mut self.partial))?;
+            let count = stream.read_behind(&mut self.partial)?;
             self.closing = count == 0;
             let mut input = mem::take(&mut self.partial);
-            let used = self.take(&mut input)?;
+            let used = self.take(stream, &mut input)?;
             input.drain(..used);
             self.partial = input;
         }
         Ok(())
     }
 
-    pub fn on_writable(&mut self) -> io::Result<()> {
-        self.written += self.stream.write(&self.unwritten[self.written..])?;
+    pub fn on_writable(&mut self, stream: &mut impl Stream) -> io::Result<()> {
+        self.written += stream.write(&self.unwritten[self.written..])?;
         if self.written == self.unwritten.len() {
             self.unwritten.clear();
             self.written = 0;
@@ -105,13 +141,13 @@ impl Connection {
     }
 
     /// Answers what is complete in the input, and says how much of it that was.
-    fn take(&mut self, input: &mut [u8]) -> io::Result<usize> {
+    fn take(&mut self, stream: &mut impl Stream, input: &mut [u8]) -> io::Result<usize> {
         let mut used = 0;
         if !self.handshake_done {
             let Some((length, answer)) = handshake::answer(input)? else {
                 return Ok(0);
             };
-            self.send(answer.as_bytes())?;
+            self.send(stream, answer.as_bytes())?;
             self.handshake_done = true;
             used = length;
         }
@@ -125,9 +161,9 @@ impl Connection {
             }
             frame::unmask(&mut input[payload.clone()], header.mask);
             used = payload.end;
-            self.answer(header, input, payload, &mut ready)?;
+            self.answer(stream, header, input, payload, &mut ready)?;
         }
-        self.send(&input[ready])?;
+        self.pass_on(stream, &input[ready])?;
         Ok(used)
     }
 
@@ -135,6 +171,7 @@ impl Connection {
     /// where they arrived.
     fn answer(
         &mut self,
+        stream: &mut impl Stream,
         header: Header,
         input: &mut [u8],
         payload: Range<usize>,
@@ -151,35 +188,48 @@ impl Connection {
             Opcode::CONTINUATION => {
                 self.message.extend_from_slice(&input[payload]);
                 if header.fin {
-                    self.send(&input[mem::take(ready)])?;
-                    self.send_message()?;
+                    self.pass_on(stream, &input[mem::take(ready)])?;
+                    self.pass_on_message(stream)?;
                 }
             }
-            Opcode::PING => put(input, ready, Opcode::PONG, payload),
-            Opcode::CLOSE => {
-                put(input, ready, Opcode::CLOSE, payload);
-                self.closing = true;
+            Opcode::PING | Opcode::CLOSE => {
+                self.pass_on(stream, &input[mem::take(ready)])?;
+                let opcode = match header.opcode {
+                    Opcode::PING => Opcode::PONG,
+                    other => other,
+                };
+                self.closing |= opcode == Opcode::CLOSE;
+                put(input, ready, opcode, payload);
+                self.send(stream, &input[mem::take(ready)])?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// Sends the message that was joined, as one frame.
-    fn send_message(&mut self) -> io::Result<()> {
+    /// Passes the message on that was joined, as one frame.
+    fn pass_on_message(&mut self, stream: &mut impl Stream) -> io::Result<()> {
         let message = mem::take(&mut self.message);
         let (header, length) = frame::header(self.message_opcode, message.len());
         let mut bytes = Vec::with_capacity(length + message.len());
         bytes.extend_from_slice(&header[..length]);
         bytes.extend_from_slice(&message);
-        self.send(&bytes)
+        self.pass_on(stream, &bytes)
+    }
+
+    /// Sends messages that are framed to where they go: to all, or back.
+    fn pass_on(&mut self, stream: &mut impl Stream, frames: &[u8]) -> io::Result<()> {
+        if frames.is_empty() || stream.deliver(frames) {
+            return Ok(());
+        }
+        self.send(stream, frames)
     }
 
     /// Writes what the socket takes, and keeps the rest.
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn send(&mut self, stream: &mut impl Stream, bytes: &[u8]) -> io::Result<()> {
         let mut written = 0;
         if self.unwritten.is_empty() && !bytes.is_empty() {
-            written = match self.stream.write(bytes) {
+            written = match stream.write(bytes) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error),

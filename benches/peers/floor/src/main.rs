@@ -5,18 +5,14 @@
 //! read. Nothing is checked: neither UTF-8 nor the order of frames. What a library costs is what
 //! it needs beyond this.
 
-mod connection;
-mod frame;
-mod handshake;
-
 use std::{
     env, io,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::fd::{AsRawFd, OwnedFd},
     process::ExitCode,
 };
 
-use connection::{Connection, Next};
+use floor::connection::{Connection, Next, READ_BYTES};
 use rustix::{
     buffer::spare_capacity,
     event::epoll::{self, CreateFlags, Event, EventData, EventFlags},
@@ -25,9 +21,6 @@ use rustix::{
 
 /// The token of the listener; those of the connections are their descriptors.
 const LISTENER: u64 = u64::MAX;
-
-/// How much one read takes of what may be many messages.
-const BUFFER: usize = 128 * 1024;
 
 fn main() -> ExitCode {
     match env::args().nth(1).as_deref() {
@@ -53,7 +46,7 @@ struct Server {
     epoll: OwnedFd,
     listener: TcpListener,
     /// The connections, by descriptor.
-    connections: Vec<Option<Connection>>,
+    connections: Vec<Option<(TcpStream, Connection)>>,
     buffer: Vec<u8>,
 }
 
@@ -73,7 +66,7 @@ impl Server {
             epoll,
             listener,
             connections: Vec::new(),
-            buffer: vec![0; BUFFER],
+            buffer: vec![0; READ_BYTES],
         })
     }
 
@@ -112,19 +105,19 @@ impl Server {
         if self.connections.len() <= token {
             self.connections.resize_with(token + 1, || None);
         }
-        self.connections[token] = Some(Connection::new(stream));
+        self.connections[token] = Some((stream, Connection::new()));
         Ok(())
     }
 
     /// Lets a connection do what it is ready for.
     fn turn(&mut self, token: usize, flags: EventFlags) -> io::Result<()> {
-        let Some(connection) = &mut self.connections[token] else {
+        let Some((stream, connection)) = &mut self.connections[token] else {
             return Ok(());
         };
         let waited_for = connection.next();
         let result = match waited_for {
-            Next::Read => connection.on_readable(&mut self.buffer),
-            Next::Write => connection.on_writable(),
+            Next::Read => connection.on_readable(stream, &mut self.buffer),
+            Next::Write => connection.on_writable(stream),
             Next::Close => Ok(()),
         };
         let next = connection.next();
@@ -139,7 +132,7 @@ impl Server {
                 EventFlags::IN
             };
             let data = EventData::new_u64(token as u64);
-            epoll::modify(&self.epoll, connection.stream(), data, interest)?;
+            epoll::modify(&self.epoll, &*stream, data, interest)?;
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ const FAILURE_CHARACTERS_MAX: usize = 160;
 pub(super) struct Server {
     running: Running,
     address: String,
+    /// What the generator has to know of it.
+    generator_arguments: &'static [&'static str],
 }
 
 /// For how long, or for how much, the generator works.
@@ -53,7 +55,11 @@ impl Server {
         command.stderr(log.file);
         let found = Running::start_until(&mut command, START_LIMIT, address_in);
         let (running, address) = found.map_err(|failure| with_complaint(&failure, &log.path))?;
-        Ok(Self { running, address })
+        Ok(Self {
+            running,
+            address,
+            generator_arguments: peer.generator_arguments(),
+        })
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -69,6 +75,7 @@ impl Server {
     pub(super) fn measure(&self, row: &Row, extent: Extent) -> Outcome<Value> {
         let mut command = Command::new(generator());
         command.args(row.arguments());
+        command.args(self.generator_arguments);
         command.args(["--address", &self.address]);
         command.args(["--pid", &self.id().to_string()]);
         if row.is_timed() {

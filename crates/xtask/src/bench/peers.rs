@@ -1,13 +1,14 @@
 //! The servers that are compared: how each is built, started, and what version it is.
 //!
-//! All but Chappe's stand in `benches/peers`. Each is a program that takes `echo` or `broadcast`
-//! and says `listening on 127.0.0.1:PORT`.
+//! All but Chappe's, which are its examples and `benches/loops`, stand in `benches/peers`. Each is a
+//! program that takes `echo` or `broadcast` and says `listening on 127.0.0.1:PORT`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::measure;
+use super::rows::Row;
 use crate::run::{self, Outcome, command_in};
 use crate::{setup, workspace};
 
@@ -25,6 +26,8 @@ pub(super) struct Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Chappe,
+    /// Chappe as well, by a loop that is not the plain one: nobody the others compete with.
+    Loop,
     /// No library, but what no library can be cheaper than.
     Floor,
     Rust,
@@ -35,6 +38,8 @@ pub(super) enum Kind {
 enum Program {
     /// An example of the crate `chappe`, named by the mode.
     Example,
+    /// The binary of `benches/loops`, with the name of the loop.
+    Loop(Loop),
     /// The binary of the peer's name, of the cargo workspace of the peers.
     Cargo,
     /// A script of the peer's folder, run by Node.js.
@@ -43,10 +48,18 @@ enum Program {
     Bun(&'static str),
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loop {
+    Changed,
+    Yields,
+}
+
 /// The one that the others are compared with.
 pub(super) const CHAPPE: &str = "chappe";
 /// The one that the targets and the rate of open loops come from.
 pub(super) const UWEBSOCKETS: &str = "uwebsockets";
+pub(super) const CHAPPE_CHANGED: &str = "chappe-changed";
+pub(super) const CHAPPE_YIELDS: &str = "chappe-yields";
 pub(super) const TOKIO_TUNGSTENITE: &str = "tokio-tungstenite";
 
 /// The crate that carries the sources of uWebSockets.
@@ -62,12 +75,34 @@ pub(super) const PEERS: &[Peer] = &[
                   but for messages of 16 MiB; UTF-8 checked, keepalive",
     },
     Peer {
+        name: CHAPPE_CHANGED,
+        title: "Chappe, one byte changed",
+        kind: Kind::Loop,
+        program: Program::Loop(Loop::Changed),
+        options: "the same, but the last byte of each message is changed, in a copy",
+    },
+    Peer {
+        name: CHAPPE_YIELDS,
+        title: "Chappe, yielding before it sends",
+        kind: Kind::Loop,
+        program: Program::Loop(Loop::Yields),
+        options: "the same, but the loop lets others run before each message is sent",
+    },
+    Peer {
         name: "floor",
         title: "floor",
         kind: Kind::Floor,
         program: Program::Cargo,
         options: "no library: epoll, one read and one write per batch; nothing checked, no \
                   broadcast",
+    },
+    Peer {
+        name: "floor-tokio",
+        title: "floor on tokio",
+        kind: Kind::Floor,
+        program: Program::Cargo,
+        options: "no library: a task per connection, one read and one write per batch; nothing \
+                  checked; a broadcast is framed once",
     },
     Peer {
         name: UWEBSOCKETS,
@@ -150,6 +185,16 @@ pub(super) fn build(peers: &[&Peer]) -> Outcome {
     for peer in peers {
         match peer.program {
             Program::Example => cargo(&["--package", "chappe", "--examples"])?,
+            // Together with the example, so that both have what they depend on with the same
+            // features.
+            Program::Loop(_) => cargo(&[
+                "--package",
+                "chappe",
+                "--package",
+                "chappe-loops",
+                "--examples",
+                "--bins",
+            ])?,
             Program::Cargo => binaries.extend(["--bin", peer.name]),
             Program::Node(_) | Program::Bun(_) => scripts = true,
         }
@@ -207,6 +252,19 @@ impl Peer {
         self.kind == Kind::Chappe
     }
 
+    /// Whether it is measured in the row at all.
+    pub(super) fn takes_part_in(&self, row: &Row) -> bool {
+        self.kind != Kind::Loop || row.has_loops()
+    }
+
+    /// What the generator has to know of the server.
+    pub(super) fn generator_arguments(&self) -> &'static [&'static str] {
+        match self.program {
+            Program::Loop(Loop::Changed) => &["--changed"],
+            _ => &[],
+        }
+    }
+
     /// What starts it in the mode `echo` or `broadcast`.
     pub(super) fn command(&self, mode: &str) -> Command {
         let script = |file| folder().join(self.name).join(file);
@@ -214,6 +272,11 @@ impl Peer {
             Program::Example => {
                 let mut command = Command::new(workspace::release("examples").join(mode));
                 command.arg("127.0.0.1:0");
+                return command;
+            }
+            Program::Loop(variant) => {
+                let mut command = Command::new(workspace::release("loops"));
+                command.args(["127.0.0.1:0", variant.name()]);
                 return command;
             }
             Program::Cargo => Command::new(target().join("release").join(self.name)),
@@ -235,7 +298,7 @@ impl Peer {
     /// What is compared, to the digit.
     pub(super) fn version(&self) -> String {
         match self.program {
-            Program::Example => locked(&workspace::root(), "chappe"),
+            Program::Example | Program::Loop(_) => locked(&workspace::root(), "chappe"),
             Program::Cargo if self.kind == Kind::Floor => String::new(),
             Program::Cargo if self.name == UWEBSOCKETS => {
                 let version = locked(&folder(), UWEBSOCKETS_SOURCES);
@@ -251,6 +314,15 @@ impl Peer {
                 format!("{version}, Node.js {}", node.trim_start_matches('v'))
             }
             Program::Bun(_) => measure::first_line(Command::new(bun()).arg("--version")),
+        }
+    }
+}
+
+impl Loop {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Yields => "yields",
         }
     }
 }
@@ -271,6 +343,31 @@ fn version_in<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::rows;
+
+    #[test]
+    fn other_loops_take_part_only_where_they_are_held_against_the_plain_one() {
+        for (name, row, takes_part) in [
+            (CHAPPE, "handshake", true),
+            ("floor-tokio", "broadcast-10x1", true),
+            (CHAPPE_CHANGED, "echo-20-16x16", true),
+            (CHAPPE_YIELDS, "echo-1k-16x16", true),
+            (CHAPPE_CHANGED, "echo-20-1x1", false),
+            (CHAPPE_YIELDS, "broadcast-10x1", false),
+        ] {
+            let (peer, row) = (find(name), rows::find(row));
+            let (peer, row) = (peer.expect("it is a peer"), row.expect("it is a row"));
+            assert_eq!(peer.takes_part_in(row), takes_part, "{name}, {}", row.name);
+        }
+    }
+
+    #[test]
+    fn the_generator_is_told_of_what_a_server_changes() {
+        for peer in PEERS {
+            let is_told = peer.generator_arguments() == ["--changed"];
+            assert_eq!(is_told, peer.name == CHAPPE_CHANGED, "{}", peer.name);
+        }
+    }
 
     #[test]
     fn versions_are_read_from_the_lock_file() {

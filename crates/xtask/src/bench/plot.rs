@@ -182,7 +182,7 @@ fn dot(kind: Kind, x: f64, y: f64) -> String {
 
 fn color(kind: Kind) -> &'static str {
     match kind {
-        Kind::Chappe => "#cf222e",
+        Kind::Chappe | Kind::Loop => "#cf222e",
         Kind::Rust => "#0969da",
         Kind::Other => "#57606a",
         Kind::Floor => "#8c959f",

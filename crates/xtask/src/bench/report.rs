@@ -8,7 +8,7 @@
 
 use std::fs;
 
-use super::peers::{CHAPPE, PEERS};
+use super::peers::{CHAPPE, Kind, PEERS};
 use super::plot::{self, Line, Panel, Unit};
 use super::results::{self, Figure, Results};
 use super::rows::{Group, Row};
@@ -92,6 +92,12 @@ fn text(results: &Results) -> String {
         let costs = tables::costs(results, group);
         section(&mut text, group.title(), &(costs + &image(results, group)));
     }
+    let loops = format!(
+        "The plain loop is no special case: what Chappe costs in it, and how many times as much in \
+         others.\n\n{}",
+        tables::loops(results)
+    );
+    section(&mut text, "Other loops", &loops);
     let latencies = format!(
         "Messages leave on a schedule that is fixed in advance, at half the rate that uWebSockets \
          can sustain, and a reply's latency counts from the moment its message was due: a server \
@@ -197,9 +203,10 @@ fn panels(results: &Results, group: Group) -> Vec<Panel> {
 fn lines(results: &Results, row: &Row) -> Vec<Line> {
     let cells = tables::by_cost(results, row).into_iter();
     cells
+        // Chappe's other loops have a table of their own.
+        .filter(|(peer, _)| peer.kind != Kind::Loop)
         .filter_map(|(peer, cell)| {
-            let inverse: Vec<f64> = cell.ratios.iter().map(|ratio| 1.0 / ratio).collect();
-            let ratio = Summary::of(&inverse).filter(|_| peer.name != CHAPPE);
+            let ratio = Summary::of(&cell.inverse_ratios()).filter(|_| peer.name != CHAPPE);
             Some(Line {
                 label: peer.title,
                 kind: peer.kind,

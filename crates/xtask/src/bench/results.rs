@@ -180,6 +180,11 @@ impl Cell {
         self.runs.iter().map(|run| figure.of(run)).collect()
     }
 
+    /// This peer's figure in parts of Chappe's.
+    pub(super) fn inverse_ratios(&self) -> Vec<f64> {
+        self.ratios.iter().map(|ratio| 1.0 / ratio).collect()
+    }
+
     pub(super) fn summary(&self, figure: Figure) -> Option<Summary> {
         Summary::of(&self.figures(figure))
     }

@@ -124,6 +124,9 @@ const COUNTED: &[&str] = &[
     "broadcast-1000x16",
 ];
 
+/// Rows in which Chappe's plain loop is measured beside others of its loops.
+const LOOPS: &[&str] = &["echo-20-16x16", "echo-20-100x1", "echo-1k-16x16"];
+
 const fn text(bytes: u32) -> Message {
     Message {
         bytes,
@@ -223,6 +226,10 @@ impl Row {
 
     pub(super) fn is_counted(&self) -> bool {
         COUNTED.contains(&self.name)
+    }
+
+    pub(super) fn has_loops(&self) -> bool {
+        LOOPS.contains(&self.name)
     }
 
     /// What the server is started as.
@@ -416,6 +423,11 @@ mod tests {
         }
         for name in OPEN_LOOP.iter().chain(COUNTED) {
             assert!(find(name).is_some(), "{name}");
+        }
+        for name in LOOPS {
+            // The generator can be told what is changed of an echo, and of nothing else.
+            let row = find(name).expect("the row is in the table");
+            assert!(matches!(row.work, Work::Echo(_)), "{name}");
         }
     }
 }

@@ -112,6 +112,26 @@ pub(super) fn costs(results: &Results, group: Group) -> String {
     text + &failures(results, group)
 }
 
+/// What Chappe's plain loop costs, and how many times as much each other loop of it.
+pub(super) fn loops(results: &Results) -> String {
+    let rows = ROWS.iter().filter(|row| row.has_loops());
+    let rows: Vec<&Row> = rows.filter(|row| is_measured(results, row)).collect();
+    if rows.is_empty() {
+        return "Not measured.\n".to_owned();
+    }
+    let loops = || PEERS.iter().filter(|peer| peer.kind == Kind::Loop);
+    let mut header = vec!["server CPU per message", "Chappe"];
+    header.extend(loops().map(|peer| peer.title));
+    let mut text = line(&header) + &rule(header.len());
+    for row in rows {
+        let plain = cell_or_none(results.closed(row, CHAPPE), cost(row.group()));
+        let mut cells = vec![row.title(), format!("**{plain}**")];
+        cells.extend(loops().map(|peer| cell_or_none(results.closed(row, peer.name), ratio)));
+        text += &line(&cells);
+    }
+    text
+}
+
 /// Of each peer, from the cheapest on.
 pub(super) fn handshakes(results: &Results) -> String {
     let group = Group::Handshake;
@@ -270,7 +290,8 @@ fn open_loops(results: &Results) -> String {
     text
 }
 
-/// The peers that have a figure in any row of the group.
+/// The peers that have a figure in any row of the group; Chappe's other loops have a table of their
+/// own.
 fn with_figures(results: &Results, group: Group) -> Vec<&'static Peer> {
     let has_figure = |peer: &&Peer| {
         group.rows().any(|row| {
@@ -280,6 +301,7 @@ fn with_figures(results: &Results, group: Group) -> Vec<&'static Peer> {
     };
     PEERS
         .iter()
+        .filter(|peer| peer.kind != Kind::Loop)
         .filter(|peer| peer.is_chappe() || has_figure(peer))
         .collect()
 }
@@ -357,8 +379,7 @@ fn cost(group: Group) -> impl Fn(&Cell) -> String {
 
 /// How many times Chappe's cost this one is.
 fn ratio(cell: &Cell) -> String {
-    let inverse: Vec<f64> = cell.ratios.iter().map(|ratio| 1.0 / ratio).collect();
-    Summary::of(&inverse).map_or(NONE.to_owned(), |summary| {
+    Summary::of(&cell.inverse_ratios()).map_or(NONE.to_owned(), |summary| {
         let mark = if summary.is_wide() { WIDE } else { "" };
         format!("{}{mark}", times(summary.median))
     })
@@ -408,6 +429,8 @@ pub(super) fn rule(columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -422,5 +445,27 @@ mod tests {
         let text = "\nFailed:\n\n- ws: is gone (in all)\n- Bun: is late (a)\n";
         assert_eq!(told(&failed, 2), text);
         assert_eq!(told(&[], 2), "");
+    }
+
+    #[test]
+    fn other_loops_have_a_table_of_their_own() {
+        let mut results = Results::default();
+        assert_eq!(loops(&results), "Not measured.\n");
+        let row = rows::find("echo-20-16x16").expect("the row is in the table");
+        let cell = |nanoseconds: u32, ratios: &[f64]| Cell {
+            runs: vec![json!({ "messages": 1, "server_cpu_ns": nanoseconds })],
+            ratios: ratios.to_vec(),
+            ..Cell::default()
+        };
+        let cells = &mut results.row_mut(row).closed;
+        cells.insert(CHAPPE.to_owned(), cell(400, &[]));
+        cells.insert("chappe-changed".to_owned(), cell(500, &[0.8]));
+        let table = loops(&results);
+        let last = table.lines().last().expect("there is a line for the row");
+        let figures = format!("| **{}** | {} | – |", nanoseconds(400.0), times(1.25));
+        assert!(last.ends_with(&figures), "{last}");
+        let titles = with_figures(&results, Group::EchoPipelined);
+        let titles: Vec<&str> = titles.iter().map(|peer| peer.title).collect();
+        assert_eq!(titles, ["Chappe"]);
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! A target is met when the median says so, unrounded; the quartiles stand beside it.
 
-use super::peers::{CHAPPE, Kind, Peer, TOKIO_TUNGSTENITE, UWEBSOCKETS, find};
+use super::peers::{
+    CHAPPE, CHAPPE_CHANGED, CHAPPE_YIELDS, Kind, Peer, TOKIO_TUNGSTENITE, UWEBSOCKETS, find,
+};
 use super::results::{Figure, Results};
 use super::rows::{self, Row};
 use super::statistics::{self, Summary};
@@ -16,6 +18,8 @@ struct Target {
 enum Bound {
     /// Chappe's cost in parts of this peer's.
     Cost(&'static str, f64),
+    /// The cost of another of Chappe's loops, in parts of the plain one's.
+    Loop(&'static str, f64),
     /// No other Rust library costs less.
     NoRustPeerCheaper,
     /// No other library or server costs less.
@@ -44,6 +48,10 @@ const TARGETS: &[Target] = &[
     target("idle-slow", Bound::Bytes(1_536.0)),
     target("handshake", Bound::Cost(UWEBSOCKETS, 1.10)),
     target("handshake", Bound::NoRustPeerCheaper),
+    target("echo-20-16x16", Bound::Loop(CHAPPE_CHANGED, 1.10)),
+    target("echo-20-16x16", Bound::Loop(CHAPPE_YIELDS, 1.10)),
+    target("echo-20-100x1", Bound::Loop(CHAPPE_CHANGED, 1.10)),
+    target("echo-20-100x1", Bound::Loop(CHAPPE_YIELDS, 1.10)),
     target("echo-20-16x16", Bound::Latency(UWEBSOCKETS, 1.2)),
     target("echo-20-100x1", Bound::Latency(UWEBSOCKETS, 1.2)),
     target("echo-1k-16x16", Bound::Latency(UWEBSOCKETS, 1.2)),
@@ -85,6 +93,9 @@ impl Bound {
         let title = |name| find(name).map_or(name, |peer| peer.title);
         match self {
             Self::Cost(peer, max) => format!("at most {} × {}", plain(*max), title(peer)),
+            Self::Loop(peer, max) => {
+                format!("{} at most {} × Chappe", title(peer), plain(*max))
+            }
             Self::NoRustPeerCheaper => "no other Rust library cheaper".to_owned(),
             Self::NoPeerCheaper => "nobody cheaper".to_owned(),
             Self::Bytes(max) => format!("at most {}", units::bytes(*max)),
@@ -104,7 +115,7 @@ impl Bound {
             cell?.failures.first().cloned()
         };
         let peer = match self {
-            Self::Cost(peer, _) | Self::Latency(peer, _) => failure(peer),
+            Self::Cost(peer, _) | Self::Loop(peer, _) | Self::Latency(peer, _) => failure(peer),
             Self::NoRustPeerCheaper | Self::NoPeerCheaper | Self::Bytes(_) => None,
         };
         let (reason, verdict) = match (self, failure(CHAPPE)) {
@@ -124,6 +135,10 @@ impl Bound {
             Self::Cost(peer, max) => {
                 let cell = results.closed(row, peer)?;
                 Some(of(Summary::of(&cell.ratios)?, max))
+            }
+            Self::Loop(peer, max) => {
+                let cell = results.closed(row, peer)?;
+                Some(of(Summary::of(&cell.inverse_ratios())?, max))
             }
             Self::NoRustPeerCheaper => cheapest(results, row, |peer| peer.kind == Kind::Rust),
             Self::NoPeerCheaper => cheapest(results, row, |peer| {
@@ -210,6 +225,12 @@ mod tests {
             if let Bound::Cost(peer, _) | Bound::Latency(peer, _) = target.bound {
                 assert!(find(peer).is_some(), "{peer}");
             }
+            if let Bound::Loop(peer, _) = target.bound {
+                let peer = find(peer).expect("the loop is in the table");
+                let row = rows::find(target.row).expect("the row is in the table");
+                assert_eq!(peer.kind, Kind::Loop);
+                assert!(peer.takes_part_in(row), "{} in {}", peer.name, row.name);
+            }
         }
     }
 
@@ -233,6 +254,26 @@ mod tests {
             verdict(&results, "handshake", &Bound::Cost("bun", 1.0)),
             None
         );
+    }
+
+    #[test]
+    fn a_loop_is_held_against_the_plain_one_and_is_nobody_s_competitor() {
+        let mut results = Results::default();
+        let row = rows::find("echo-20-16x16").expect("the row is in the table");
+        let cells = &mut results.row_mut(row).closed;
+        // The plain loop in parts of the others: these cost 1.05 and 1.25 times as much.
+        let changed = cell(vec![], &[1.0 / 1.05]);
+        cells.insert(CHAPPE_CHANGED.to_owned(), changed);
+        cells.insert(CHAPPE_YIELDS.to_owned(), cell(vec![], &[0.8, 0.8, 1.0]));
+        for (bound, expected) in [
+            (Bound::Loop(CHAPPE_CHANGED, 1.10), Some("met")),
+            (Bound::Loop(CHAPPE_YIELDS, 1.10), Some("**not met**")),
+            (Bound::Loop(CHAPPE_YIELDS, 1.26), Some("met")),
+            (Bound::NoRustPeerCheaper, None),
+            (Bound::NoPeerCheaper, None),
+        ] {
+            assert_eq!(verdict(&results, "echo-20-16x16", &bound), expected);
+        }
     }
 
     #[test]

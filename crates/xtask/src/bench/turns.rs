@@ -21,9 +21,11 @@ const FAILURES_MAX: usize = 2;
 /// The rate of an open loop, in parts of what uWebSockets can do.
 const OPEN_LOOP_PART: f64 = 0.5;
 
-/// Measures a row with the plan's peers.
+/// Measures a row with those of the plan's peers that take part in it.
 pub(super) fn measure(row: &Row, plan: &Plan) -> RowResults {
     let mut results = RowResults::default();
+    let peers = plan.peers.iter().copied();
+    let peers: Vec<&Peer> = peers.filter(|peer| peer.takes_part_in(row)).collect();
     let files = measure::files_max();
     if files < row.files() {
         let failure = format!(
@@ -36,22 +38,22 @@ pub(super) fn measure(row: &Row, plan: &Plan) -> RowResults {
             failures: vec![failure],
             ..Cell::default()
         };
-        let cells = plan.peers.iter();
-        results.closed = cells
+        results.closed = peers
+            .iter()
             .map(|peer| (peer.name.to_owned(), cell.clone()))
             .collect();
         return results;
     }
-    let mut turns = Turns::new(row, plan);
+    let mut turns = Turns::new(row, peers, plan.runs);
     results.closed = turns.take(|_| Some(Extent::Seconds(plan.seconds)));
     print_cells(&results.closed);
     if row.has_open_loop() {
         results.open = open_loop(&mut turns, &results.closed, plan.seconds);
         print_latencies(&results.open);
     }
-    drop(turns);
+    turns.servers.clear();
     if row.is_counted() {
-        for peer in &plan.peers {
+        for peer in &turns.peers {
             let counted = calls::count(peer, row);
             println!("  {:<18} {counted}", peer.name);
             results.calls.insert(peer.name.to_owned(), counted);
@@ -91,22 +93,27 @@ fn open_loop(
 /// The servers of a row, which take turns.
 struct Turns<'a> {
     row: &'a Row,
-    plan: &'a Plan,
+    peers: Vec<&'static Peer>,
+    runs: usize,
     /// Those that run, by the name of the peer.
     servers: BTreeMap<&'static str, Server>,
 }
 
 impl<'a> Turns<'a> {
-    fn new(row: &'a Row, plan: &'a Plan) -> Self {
-        let servers = BTreeMap::new();
-        Self { row, plan, servers }
+    fn new(row: &'a Row, peers: Vec<&'static Peer>, runs: usize) -> Self {
+        Self {
+            row,
+            peers,
+            runs,
+            servers: BTreeMap::new(),
+        }
     }
 
     /// Lets each peer take its turns. A peer without an extent is left out.
     fn take(&mut self, extent: impl Fn(&Peer) -> Option<Extent>) -> BTreeMap<String, Cell> {
         let today = today();
-        let peers = &self.plan.peers;
-        let mut cells: BTreeMap<String, Cell> = peers
+        let mut cells: BTreeMap<String, Cell> = self
+            .peers
             .iter()
             .map(|peer| {
                 let cell = Cell {
@@ -116,9 +123,9 @@ impl<'a> Turns<'a> {
                 (peer.name.to_owned(), cell)
             })
             .collect();
-        for number in 0..self.plan.runs {
-            for place in 0..peers.len() {
-                let peer = peers[(number + place) % peers.len()];
+        for number in 0..self.runs {
+            for place in 0..self.peers.len() {
+                let peer = self.peers[(number + place) % self.peers.len()];
                 let cell = cells.get_mut(peer.name).expect("each peer has a cell");
                 let Some(extent) = extent(peer) else {
                     continue;
