@@ -275,6 +275,10 @@ impl Acceptor {
         })
     }
 
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     fn decide(&self, request: &Request) -> Result<chappe_proto::handshake::Acceptance, Refusal> {
         let acceptance = self.policy.accept(request)?;
         if let Some(check) = &self.check {

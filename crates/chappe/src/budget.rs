@@ -4,9 +4,14 @@
 //! turns what it holds. Where the sum exceeds the budget, whoever grows beyond an equal share of it
 //! is closed with 1013: by the pigeonhole principle there is somebody who holds so much, and those
 //! who hold little never pay for it.
+//!
+//! It also sees when a peak is over, so that what the allocator keeps of it can be given back.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 /// What all connections of a process hold together, unless told otherwise.
 pub(crate) const MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -19,7 +24,20 @@ pub(crate) struct Budget {
     bytes_max: usize,
     held: AtomicUsize,
     connections: AtomicUsize,
+    /// The most that was in use since this was last looked at.
+    peak: AtomicUsize,
+    /// Told when much less is in use than at the peak.
+    fallen: Notify,
 }
+
+/// What a connection takes besides what it holds, about.
+const CONNECTION_BYTES: usize = 1536;
+
+/// A fall by less is not worth to be noticed.
+const FALL_BYTES_MIN: usize = 1024 * 1024;
+
+/// How long a peak has to be over. What is given back sooner may be needed again at once.
+const CALM: Duration = Duration::from_millis(300);
 
 impl Budget {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
@@ -27,6 +45,8 @@ impl Budget {
             bytes_max,
             held: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            fallen: Notify::new(),
         })
     }
 
@@ -38,9 +58,41 @@ impl Budget {
     /// Takes part in the budget, holding nothing yet.
     pub(crate) fn join(self: &Arc<Self>) -> Share {
         self.connections.fetch_add(1, Ordering::Relaxed);
+        self.rise();
         Share {
             budget: self.clone(),
             held: 0,
+        }
+    }
+
+    /// Waits until a peak is over: until some megabyte less than before is in use, for a while.
+    pub(crate) async fn wait_for_a_fall(&self) {
+        let mut highest = 0;
+        loop {
+            self.fallen.notified().await;
+            let peak = self.peak.swap(self.in_use(), Ordering::Relaxed);
+            highest = peak.max(highest);
+            tokio::time::sleep(CALM).await;
+            let recent = self.peak.load(Ordering::Relaxed);
+            if highest.saturating_sub(recent) >= FALL_BYTES_MIN {
+                return;
+            }
+        }
+    }
+
+    fn in_use(&self) -> usize {
+        let connections = self.connections.load(Ordering::Relaxed);
+        self.held.load(Ordering::Relaxed) + connections * CONNECTION_BYTES
+    }
+
+    fn rise(&self) {
+        self.peak.fetch_max(self.in_use(), Ordering::Relaxed);
+    }
+
+    fn fall(&self) {
+        let peak = self.peak.load(Ordering::Relaxed);
+        if peak.saturating_sub(self.in_use()) >= FALL_BYTES_MIN {
+            self.fallen.notify_one();
         }
     }
 }
@@ -62,12 +114,14 @@ impl Share {
                 let less = self.held - bytes;
                 self.budget.held.fetch_sub(less, Ordering::Relaxed);
                 self.held = bytes;
+                self.budget.fall();
             }
             return true;
         }
         let more = bytes - self.held;
         let held = self.budget.held.fetch_add(more, Ordering::Relaxed) + more;
         self.held = bytes;
+        self.budget.rise();
         let connections = self.budget.connections.load(Ordering::Relaxed).max(1);
         held <= self.budget.bytes_max || bytes <= self.budget.bytes_max / connections
     }
@@ -77,11 +131,14 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.held, Ordering::Relaxed);
         self.budget.connections.fetch_sub(1, Ordering::Relaxed);
+        self.budget.fall();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[test]
@@ -100,5 +157,64 @@ mod tests {
         drop(shares);
         assert_eq!(budget.held.load(Ordering::Relaxed), 0);
         assert_eq!(budget.connections.load(Ordering::Relaxed), 0);
+    }
+
+    /// Whether a fall is noticed within so many seconds.
+    async fn falls(budget: &Budget, seconds: f64) -> bool {
+        let patience = Duration::from_secs_f64(seconds);
+        let fall = tokio::time::timeout(patience, budget.wait_for_a_fall());
+        fall.await.is_ok()
+    }
+
+    const MIB: usize = 1024 * 1024;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fall_is_noticed_once_within_a_second() {
+        let budget = Budget::new(usize::MAX);
+        let mut share = budget.join();
+        assert!(!falls(&budget, 9.0).await, "nothing was held");
+        share.hold(MIB);
+        assert!(!falls(&budget, 9.0).await, "it is held");
+        share.hold(1);
+        assert!(
+            !falls(&budget, 9.0).await,
+            "a byte less than what is noticed"
+        );
+        share.hold(0);
+        assert!(falls(&budget, 1.0).await, "a megabyte less");
+        assert!(!falls(&budget, 9.0).await, "that was noticed");
+        share.hold(3 * MIB);
+        drop(share);
+        assert!(falls(&budget, 1.0).await, "the connection has gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_connections_that_held_nothing_are_a_peak_too() {
+        let budget = Budget::new(usize::MAX);
+        let shares: Vec<Share> = (0..1000).map(|_| budget.join()).collect();
+        drop(shares);
+        assert!(falls(&budget, 1.0).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_again_and_again_is_no_fall_until_it_ends() {
+        let budget = Budget::new(usize::MAX);
+        let mut share = budget.join();
+        let busy = async {
+            for _ in 0..100 {
+                share.hold(2 * MIB);
+                share.hold(0);
+                tokio::time::sleep(CALM / 2).await;
+            }
+        };
+        let mut fall = pin!(budget.wait_for_a_fall());
+        tokio::select! {
+            biased;
+            () = &mut fall => panic!("it comes and goes"),
+            () = busy => {}
+        }
+        let second = Duration::from_secs(1);
+        let noticed = tokio::time::timeout(second, fall).await;
+        noticed.expect("now it is over");
     }
 }

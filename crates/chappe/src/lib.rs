@@ -50,6 +50,7 @@ mod serve;
 mod shared;
 mod socket;
 mod stream;
+mod trim;
 mod unix;
 
 pub use accept::{Acceptor, accept};

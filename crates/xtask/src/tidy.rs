@@ -12,6 +12,8 @@ use crate::workspace;
 /// The files that exist for `unsafe` code.
 const UNSAFE_FILES: &[&str] = &[
     "crates/chappe-proto/src/utf8.rs",
+    // A function of the C library.
+    "crates/chappe/src/trim.rs",
     // A vector instruction, and a function in C++.
     "benches/peers/floor/src/frame.rs",
     "benches/peers/uwebsockets/src/main.rs",
