@@ -33,8 +33,9 @@ pub(crate) struct Budget {
 /// What a connection takes besides what it holds, about.
 const CONNECTION_BYTES: usize = 1536;
 
-/// A fall by less is not worth to be noticed.
+/// What a fall is, at least: so many bytes, and such a part of the peak.
 const FALL_BYTES_MIN: usize = 1024 * 1024;
+const FALL_PART_MIN: usize = 8;
 
 /// How long a peak has to be over. What is given back sooner may be needed again at once.
 const CALM: Duration = Duration::from_millis(300);
@@ -65,7 +66,7 @@ impl Budget {
         }
     }
 
-    /// Waits until a peak is over: until some megabyte less than before is in use, for a while.
+    /// Waits until a peak is over: until much less than before is in use, for a while.
     pub(crate) async fn wait_for_a_fall(&self) {
         let mut highest = 0;
         loop {
@@ -74,7 +75,7 @@ impl Budget {
             highest = peak.max(highest);
             tokio::time::sleep(CALM).await;
             let recent = self.peak.load(Ordering::Relaxed);
-            if highest.saturating_sub(recent) >= FALL_BYTES_MIN {
+            if is_fall(highest, recent) {
                 return;
             }
         }
@@ -91,10 +92,15 @@ impl Budget {
 
     fn fall(&self) {
         let peak = self.peak.load(Ordering::Relaxed);
-        if peak.saturating_sub(self.in_use()) >= FALL_BYTES_MIN {
+        if is_fall(peak, self.in_use()) {
             self.fallen.notify_one();
         }
     }
+}
+
+fn is_fall(peak: usize, in_use: usize) -> bool {
+    let fallen = peak.saturating_sub(in_use);
+    fallen >= FALL_BYTES_MIN && fallen >= peak / FALL_PART_MIN
 }
 
 /// One connection's part of a budget.
@@ -186,6 +192,17 @@ mod tests {
         share.hold(3 * MIB);
         drop(share);
         assert!(falls(&budget, 1.0).await, "the connection has gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_part_of_the_peak_is_no_fall() {
+        let budget = Budget::new(usize::MAX);
+        let mut share = budget.join();
+        share.hold(100 * MIB);
+        share.hold(88 * MIB);
+        assert!(!falls(&budget, 9.0).await, "less than an eighth");
+        share.hold(87 * MIB);
+        assert!(falls(&budget, 1.0).await, "an eighth less");
     }
 
     #[tokio::test(start_paused = true)]
