@@ -96,6 +96,11 @@ pub(crate) fn return_write_buffer(buffer: Vec<u8>) {
     WRITE_BUFFERS.with_borrow_mut(|buffers| buffers.put(buffer));
 }
 
+/// Frees the thread's buffers for writing, as it may not need so many again.
+pub(crate) fn free_write_buffers() {
+    WRITE_BUFFERS.set(WriteBuffers::new());
+}
+
 /// A text message to keep: cut from the page if it is small.
 pub(crate) fn keep_text(text: Cow<'_, str>) -> Message {
     Message::Text(match text {

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::accept::{Accepted, Acceptor, refuse};
 use crate::budget::Budget;
+use crate::buffer;
 use crate::counters::{Counters, Counts};
 use crate::error::{AcceptError, BoxError};
 use crate::gate::{Gate, Slot};
@@ -428,6 +429,7 @@ async fn give_memory_back(budget: &Budget) -> Infallible {
     loop {
         budget.wait_for_a_fall().await;
         let begin = Instant::now();
+        buffer::free_write_buffers();
         trim();
         tokio::time::sleep(begin.elapsed() * 50).await;
     }
