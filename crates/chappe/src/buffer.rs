@@ -134,3 +134,25 @@ fn with_page<R>(length: usize, cut: impl FnOnce(&mut BytesMut) -> R) -> R {
         cut(page)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_for_writing_are_kept_up_to_a_bound_in_bytes() {
+        let mut kept = WriteBuffers::new();
+        kept.put(Vec::new());
+        kept.put(Vec::with_capacity(WRITE_BYTES_KEPT + 1));
+        assert_eq!(kept.buffers.len(), 0, "one is empty, the other too large");
+        for _ in 0..100 {
+            kept.put(Vec::with_capacity(WRITE_BYTES_KEPT));
+        }
+        assert_eq!(kept.buffers.len(), 8, "of 64 KiB each");
+        for _ in 0..8 {
+            assert_eq!(kept.take().capacity(), WRITE_BYTES_KEPT);
+        }
+        assert_eq!(kept.bytes, 0, "all are taken");
+        assert_eq!(kept.take().capacity(), WRITE_BYTES_MIN, "a new one");
+    }
+}
