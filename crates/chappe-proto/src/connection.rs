@@ -21,7 +21,7 @@ use bytes::Bytes;
 use crate::close_code::CloseCode;
 use crate::closing::{CloseFrame, Closing, Ended};
 use crate::error::{ProtocolError, SendError};
-use crate::frame::{Header, Opcode};
+use crate::frame::{self, Opcode};
 use crate::keepalive::Keepalive;
 use crate::limits::Limits;
 use crate::mask::Mask;
@@ -351,19 +351,21 @@ impl Connection {
 
     /// Appends the pong, the ping and the close frame that are due.
     pub fn poll_transmit(&mut self, out: &mut impl Outbox) {
+        while let Some((opcode, payload)) = self.poll_control() {
+            self.put_frame(opcode, &payload, out.tail());
+        }
+    }
+
+    /// The control frame that is due next.
+    fn poll_control(&mut self) -> Option<(Opcode, Box<[u8]>)> {
         if let Some(pong) = self.keepalive.poll_pong() {
-            self.put_frame(Opcode::Pong, &pong, out.tail());
+            return Some((Opcode::Pong, pong));
         }
         if let Some(ping) = self.keepalive.poll_ping() {
-            self.put_frame(Opcode::Ping, &ping, out.tail());
+            return Some((Opcode::Ping, Box::from(ping)));
         }
-        let close = self
-            .closing
-            .as_mut()
-            .and_then(|closing| closing.poll_transmit());
-        if let Some(payload) = close.map(CloseFrame::encode) {
-            self.put_frame(Opcode::Close, &payload, out.tail());
-        }
+        let close = self.closing.as_mut()?.poll_transmit()?;
+        Some((Opcode::Close, close.encode().into()))
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
@@ -482,27 +484,21 @@ impl Connection {
     }
 
     /// Appends a whole frame, masked if we are the client.
+    #[inline]
     fn put_frame(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
-        let mut header = Header {
-            fin: true,
-            opcode,
-            mask: None,
-            length: payload.len() as u64,
-        };
-        match &mut self.endpoint {
-            Endpoint::Server => {
-                header.encode(out);
-                out.extend_from_slice(payload);
-            }
+        let mask = match &mut self.endpoint {
+            Endpoint::Server => None,
             Endpoint::Client(random) => {
                 let mut key = [0; 4];
                 random.fill(&mut key);
-                header.mask = Some(key);
-                header.encode(out);
-                let start = out.len();
-                out.extend_from_slice(payload);
-                Mask::new(key).apply(&mut out[start..]);
+                Some(key)
             }
+        };
+        frame::put_header(opcode, payload.len(), mask, out);
+        let start = out.len();
+        out.extend_from_slice(payload);
+        if let Some(key) = mask {
+            Mask::new(key).apply(&mut out[start..]);
         }
     }
 }
@@ -520,14 +516,7 @@ impl fmt::Debug for Connection {
 
 /// Appends a server's frame, its payload by reference.
 fn put_shared_frame(kind: Kind, payload: &Bytes, out: &mut impl Outbox) {
-    let length = payload.len() as u64;
-    Header {
-        fin: true,
-        opcode: kind.into(),
-        mask: None,
-        length,
-    }
-    .encode(out.tail());
+    frame::put_header(kind.into(), payload.len(), None, out.tail());
     out.put_shared(payload);
 }
 

@@ -9,12 +9,12 @@ use crate::terms::{Kind, Role};
 /// What a frame is for (sections 5.4 to 5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
-    Continuation,
-    Text,
-    Binary,
-    Close,
-    Ping,
-    Pong,
+    Continuation = 0x0,
+    Text = 0x1,
+    Binary = 0x2,
+    Close = 0x8,
+    Ping = 0x9,
+    Pong = 0xa,
 }
 
 impl Opcode {
@@ -27,17 +27,6 @@ impl Opcode {
             0x9 => Some(Self::Ping),
             0xa => Some(Self::Pong),
             _ => None,
-        }
-    }
-
-    const fn bits(self) -> u8 {
-        match self {
-            Self::Continuation => 0x0,
-            Self::Text => 0x1,
-            Self::Binary => 0x2,
-            Self::Close => 0x8,
-            Self::Ping => 0x9,
-            Self::Pong => 0xa,
         }
     }
 
@@ -119,33 +108,26 @@ impl Header {
             end,
         )))
     }
+}
 
-    /// Appends the header in its shortest form.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let mut bytes = [0; HEADER_BYTES_MAX];
-        let mask_bit = if self.mask.is_some() { 0x80 } else { 0 };
-        bytes[0] = self.opcode.bits() | if self.fin { 0x80 } else { 0 };
-        let mut end = match self.length {
-            0..=125 => {
-                bytes[1] = mask_bit | self.length as u8;
-                2
-            }
-            126..=0xffff => {
-                bytes[1] = mask_bit | LENGTH_16;
-                bytes[2..4].copy_from_slice(&(self.length as u16).to_be_bytes());
-                4
-            }
-            _ => {
-                bytes[1] = mask_bit | LENGTH_64;
-                bytes[2..10].copy_from_slice(&self.length.to_be_bytes());
-                10
-            }
-        };
-        if let Some(key) = self.mask {
-            bytes[end..end + 4].copy_from_slice(&key);
-            end += 4;
+/// Appends the header, in its shortest form, of a frame that is a whole message or a control frame.
+#[inline]
+pub(crate) fn put_header(opcode: Opcode, length: usize, mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
+    let first = 0x80 | opcode as u8;
+    let mask_bit = if mask.is_some() { 0x80 } else { 0 };
+    match length {
+        0..=125 => out.extend_from_slice(&[first, mask_bit | length as u8]),
+        126..=0xffff => {
+            out.extend_from_slice(&[first, mask_bit | LENGTH_16]);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
         }
-        out.extend_from_slice(&bytes[..end]);
+        _ => {
+            out.extend_from_slice(&[first, mask_bit | LENGTH_64]);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    if let Some(key) = mask {
+        out.extend_from_slice(&key);
     }
 }
 

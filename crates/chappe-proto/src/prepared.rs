@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::frame::{Header, Opcode};
+use crate::frame;
 use crate::terms::Kind;
 
 /// A message with its frame, ready for any number of server connections. Cloning copies nothing.
@@ -36,14 +36,7 @@ impl Prepared {
 
     fn new(kind: Kind, payload: &[u8]) -> Self {
         let mut frame = Vec::new();
-        let opcode = Opcode::from(kind);
-        Header {
-            fin: true,
-            opcode,
-            mask: None,
-            length: payload.len() as u64,
-        }
-        .encode(&mut frame);
+        frame::put_header(kind.into(), payload.len(), None, &mut frame);
         let payload_start = frame.len() as u8;
         frame.reserve_exact(payload.len());
         frame.extend_from_slice(payload);
