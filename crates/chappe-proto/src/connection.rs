@@ -26,9 +26,11 @@ use crate::keepalive::Keepalive;
 use crate::limits::Limits;
 use crate::mask::Mask;
 use crate::message::Joined;
+use crate::owned::Message;
+use crate::page::Page;
 use crate::payload::{Outbox, Payload};
 use crate::random::{Random, SystemRandom};
-use crate::reading::{Found, PartialMessage, Reading, Rules};
+use crate::reading::{Found, PartialMessage, Reading, Rules, WholeMessage};
 use crate::terms::{Kind, Role, State};
 use crate::time::Time;
 use crate::utf8;
@@ -176,21 +178,49 @@ impl Connection {
         if !self.reads() {
             return (input.len(), None);
         }
-        let rules = rules(now, &self.endpoint, &self.limits);
-        let Some((kind, payload)) = self.reading.take_whole_message(rules, input) else {
+        let Some(whole) = self.whole_message(input) else {
             return self.handle_pieces(now, input);
         };
-        if kind == Kind::Binary {
-            let consumed = payload.end;
-            return (
-                consumed,
-                Some(Event::Binary(Cow::Borrowed(&input[payload]))),
-            );
+        let (length, end) = (input.len(), whole.payload.end);
+        let payload = &mut input[whole.payload];
+        if let Some(key) = whole.mask {
+            Mask::new(key).apply(payload);
         }
-        match utf8::check(&input[payload.clone()]) {
-            Ok(text) => (payload.end, Some(Event::Text(Cow::Borrowed(text)))),
-            Err(error) => (input.len(), Some(self.fail(now, error.into()))),
+        if whole.kind == Kind::Binary {
+            return (end, Some(Event::Binary(Cow::Borrowed(payload))));
         }
+        match utf8::check(payload) {
+            Ok(text) => (end, Some(Event::Text(Cow::Borrowed(text)))),
+            Err(error) => (length, Some(self.fail(now, error.into()))),
+        }
+    }
+
+    /// Takes the message that `input` begins with out of it, to be kept: the common case of
+    /// [`handle_input`](Self::handle_input), where the payload is unmasked as it is copied.
+    ///
+    /// Gives the number of bytes consumed and the message. `None`, unless it is whole, in one
+    /// frame, and breaks no rule: then `handle_input` has to see the same bytes.
+    #[inline]
+    pub fn take_message(&self, input: &[u8], page: &mut Page) -> Option<(usize, Message)> {
+        let whole = self.whole_message(input)?;
+        let end = whole.payload.end;
+        // A key of zeros leaves it as it is.
+        let mask = Mask::new(whole.mask.unwrap_or_default());
+        let payload = page.unmask(&input[whole.payload], mask);
+        let message = match whole.kind {
+            Kind::Text => Message::Text(payload.try_into().ok()?),
+            Kind::Binary => Message::Binary(payload.into_bytes()),
+        };
+        Some((end, message))
+    }
+
+    #[inline]
+    fn whole_message(&self, input: &[u8]) -> Option<WholeMessage> {
+        if !self.reads() {
+            return None;
+        }
+        let sender = self.role().peer();
+        self.reading.whole_message(sender, &self.limits, input)
     }
 
     /// Consumes a prefix of `input` that is anything but a message in one frame.

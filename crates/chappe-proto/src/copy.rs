@@ -8,11 +8,7 @@
 pub(crate) const PIECE_BYTES: usize = 2048;
 
 /// Copies a payload. The copy has no room to spare.
-///
-/// ```
-/// assert_eq!(chappe_proto::copy(b"payload"), b"payload");
-/// ```
-pub fn copy(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn copy(payload: &[u8]) -> Vec<u8> {
     let mut copy = Vec::with_capacity(payload.len());
     for piece in payload.chunks(PIECE_BYTES) {
         copy.extend_from_slice(piece);

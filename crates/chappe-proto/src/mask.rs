@@ -32,6 +32,31 @@ impl Mask {
         *self = end;
     }
 
+    /// Copies bytes, masked or unmasked, to where there is room for as many. Tells whether the copy
+    /// is ASCII.
+    pub(crate) fn copy(self, from: &[u8], to: &mut [u8]) -> bool {
+        let mut seen = 0;
+        if let Some(&last) = from.last_chunk::<WORD>() {
+            // The compiler makes vectors of this loop.
+            for (from, to) in from.chunks_exact(WORD).zip(to.chunks_exact_mut(WORD)) {
+                let word = u64::from_le_bytes(from.try_into().expect("a chunk is a word"));
+                let word = word ^ self.word();
+                seen |= word;
+                to.copy_from_slice(&word.to_le_bytes());
+            }
+            // As in `apply`.
+            let last = u64::from_le_bytes(last) ^ self.after(from.len()).word();
+            seen |= last;
+            *to.last_chunk_mut().expect("it is as long") = last.to_le_bytes();
+        } else {
+            for ((from, to), key) in from.iter().zip(to).zip(self.word().to_le_bytes()) {
+                *to = from ^ key;
+                seen |= u64::from(*to);
+            }
+        }
+        seen & NOT_ASCII == 0
+    }
+
     /// The key for what comes behind so many bytes. It is the key for their last word, too.
     const fn after(self, bytes: usize) -> Self {
         Self(self.0.rotate_right(bytes as u32 % 4 * 8))
@@ -46,3 +71,6 @@ impl Mask {
 
 /// Bytes that are masked at a time.
 const WORD: usize = size_of::<u64>();
+
+/// The bits that no byte of a word has if they are ASCII.
+const NOT_ASCII: u64 = u64::from_ne_bytes([0x80; WORD]);

@@ -97,31 +97,39 @@ pub(crate) enum Found {
     Control(Opcode, Vec<u8>),
 }
 
+/// A message in one frame that is there, all of it.
+pub(crate) struct WholeMessage {
+    pub(crate) kind: Kind,
+    pub(crate) mask: Option<[u8; 4]>,
+    /// Where it stands.
+    pub(crate) payload: Range<usize>,
+}
+
 impl Reading {
-    /// The common case: a message in one frame, all of it at the begin of `input`. It is unmasked
-    /// and stays where it is: its kind, and its range.
+    /// The common case: a message in one frame, all of it at the begin of `input`.
     ///
     /// Whatever is not so is [`read`](Self::read)'s, from the same first byte.
     #[inline]
-    pub(crate) fn take_whole_message(
+    pub(crate) fn whole_message(
         &self,
-        rules: Rules<'_>,
-        input: &mut [u8],
-    ) -> Option<(Kind, Range<usize>)> {
+        sender: Role,
+        limits: &Limits,
+        input: &[u8],
+    ) -> Option<WholeMessage> {
         if self.partial.is_some() {
             return None;
         }
         let kind = frame::whole_message(*input.first()?)?;
-        let (header, start) = Header::decode(input, rules.sender).ok()??;
+        let (header, start) = Header::decode(input, sender).ok()??;
         let end = start.checked_add(usize::try_from(header.length).ok()?)?;
-        let payload = input.get_mut(start..end)?;
-        if message::check_frame(None, &header, rules.limits).is_err() {
+        if end > input.len() || message::check_frame(None, &header, limits).is_err() {
             return None;
         }
-        if let Some(key) = header.mask {
-            Mask::new(key).apply(payload);
-        }
-        Some((kind, start..end))
+        Some(WholeMessage {
+            kind,
+            mask: header.mask,
+            payload: start..end,
+        })
     }
 
     /// Consumes a prefix of `input`: what it found with that, or all of it.

@@ -10,9 +10,10 @@
 use std::fmt;
 use std::ops::Deref;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use crate::copy::{PIECE_BYTES, copy};
+use crate::page::Unmasked;
 
 /// Bytes that are not UTF-8, and can't become it whatever follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,20 +153,6 @@ impl Utf8Bytes {
         Self(Bytes::from_static(text.as_bytes()))
     }
 
-    /// Appends `text` to `page` and splits all that `page` then holds off as bytes of its own.
-    ///
-    /// # Panics
-    ///
-    /// When `page` is not empty: what it holds might not be text.
-    pub fn cut_from(page: &mut BytesMut, text: &str) -> Self {
-        assert!(
-            page.is_empty(),
-            "the page holds bytes that were not split off"
-        );
-        page.extend_from_slice(text.as_bytes());
-        Self(page.split().freeze())
-    }
-
     /// The text as a string slice.
     pub fn as_str(&self) -> &str {
         // SAFETY: every constructor takes the bytes of a `str`, and they never change.
@@ -212,6 +199,20 @@ impl From<&str> for Utf8Bytes {
 impl From<String> for Utf8Bytes {
     fn from(text: String) -> Self {
         Self(Bytes::from(text.into_bytes()))
+    }
+}
+
+impl TryFrom<Unmasked> for Utf8Bytes {
+    type Error = InvalidUtf8;
+
+    #[inline]
+    fn try_from(payload: Unmasked) -> Result<Self, InvalidUtf8> {
+        let is_ascii = payload.is_ascii();
+        let bytes = payload.into_bytes();
+        if !is_ascii {
+            check(&bytes)?;
+        }
+        Ok(Self(bytes))
     }
 }
 

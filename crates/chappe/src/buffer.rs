@@ -4,13 +4,9 @@
 //! - buffers for what is to be written, returned once they are empty;
 //! - a page, from which small received messages are cut.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
-use bytes::BytesMut;
-use chappe_proto::Utf8Bytes;
-
-use crate::message::Message;
+use chappe_proto::Page;
 
 /// Bytes that one read takes at most.
 const READ_BYTES: usize = 64 * 1024;
@@ -25,16 +21,10 @@ const WRITE_BYTES_MIN: usize = 256;
 /// message goes to many connections: it is in the outboxes of all before the first is written.
 const WRITE_BYTES_KEPT_IN_ALL: usize = 512 * 1024;
 
-/// A message that is kept pins its page: at most this much.
-const PAGE_BYTES: usize = 4096;
-
-/// Messages up to this size are cut from the page; a larger one would waste too much of it.
-const PAGE_MESSAGE_BYTES_MAX: usize = PAGE_BYTES / 4;
-
 thread_local! {
     static READ_BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
     static WRITE_BUFFERS: RefCell<WriteBuffers> = const { RefCell::new(WriteBuffers::new()) };
-    static PAGE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+    static PAGE: RefCell<Page> = RefCell::default();
 }
 
 /// The thread's read buffer; a new one if it is lent out.
@@ -101,38 +91,9 @@ pub(crate) fn free_write_buffers() {
     WRITE_BUFFERS.set(WriteBuffers::new());
 }
 
-/// A text message to keep: cut from the page if it is small.
-pub(crate) fn keep_text(text: Cow<'_, str>) -> Message {
-    Message::Text(match text {
-        Cow::Owned(text) => text.into(),
-        Cow::Borrowed(text) if text.len() > PAGE_MESSAGE_BYTES_MAX => text.into(),
-        Cow::Borrowed(text) => with_page(text.len(), |page| Utf8Bytes::cut_from(page, text)),
-    })
-}
-
-/// A binary message to keep: cut from the page if it is small.
-pub(crate) fn keep_binary(bytes: Cow<'_, [u8]>) -> Message {
-    Message::Binary(match bytes {
-        Cow::Owned(bytes) => bytes.into(),
-        Cow::Borrowed(bytes) if bytes.len() > PAGE_MESSAGE_BYTES_MAX => {
-            chappe_proto::copy(bytes).into()
-        }
-        Cow::Borrowed(bytes) => with_page(bytes.len(), |page| {
-            page.extend_from_slice(bytes);
-            page.split().freeze()
-        }),
-    })
-}
-
-/// Calls `cut` with an empty page that has room for `length` bytes.
-fn with_page<R>(length: usize, cut: impl FnOnce(&mut BytesMut) -> R) -> R {
-    PAGE.with_borrow_mut(|page| {
-        // Begins the page anew when none of its messages is held any more, else takes another.
-        if page.capacity() < length && !page.try_reclaim(PAGE_BYTES) {
-            *page = BytesMut::with_capacity(PAGE_BYTES);
-        }
-        cut(page)
-    })
+/// Calls `take` with the thread's page.
+pub(crate) fn with_page<R>(take: impl FnOnce(&mut Page) -> R) -> R {
+    PAGE.with_borrow_mut(take)
 }
 
 #[cfg(test)]

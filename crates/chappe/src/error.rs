@@ -5,9 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use chappe_proto::handshake::{HandshakeError, Refusal, RequestError};
-use chappe_proto::{Cause, CloseCode, CloseFrame, ProtocolError, Side};
+use chappe_proto::{Cause, CloseCode, CloseFrame, Message, ProtocolError, Side};
 
-use crate::message::Message;
 use crate::rewind::Plain;
 
 /// What a handler may fail with.

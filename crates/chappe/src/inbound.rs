@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use chappe_proto::Message;
+
 use crate::buffer;
-use crate::message::Message;
 
 /// Bytes that were read and not handled.
 #[derive(Debug, Default)]
@@ -32,6 +33,7 @@ impl Input {
         }
     }
 
+    #[inline]
     pub(crate) fn consume(&mut self, bytes: usize) {
         if let Self::Lent(_, range) | Self::Parked(_, range) = self {
             range.start += bytes;

@@ -42,7 +42,6 @@ mod driver;
 mod error;
 mod gate;
 mod inbound;
-mod message;
 mod open;
 mod outbox;
 mod rewind;
@@ -56,12 +55,11 @@ mod unix;
 pub use accept::{Acceptor, accept};
 pub use chappe_proto::handshake::{HandshakeError, Hosts, Origins, Refusal, RequestError};
 pub use chappe_proto::{
-    Cause, CloseCode, CloseFrame, Limits, Prepared, ProtocolError, Side, State, Utf8Bytes,
+    Cause, CloseCode, CloseFrame, Limits, Message, Prepared, ProtocolError, Side, State, Utf8Bytes,
 };
 pub use connect::{Connector, connect};
 pub use counters::Counters;
 pub use error::{AcceptError, BoxError, CloseError, ConnectError, Ended, SendError};
-pub use message::Message;
 pub use rewind::{Plain, Request, Rewind};
 pub use serve::{Server, serve};
 pub use socket::{Receiver, Sender, WebSocket};

@@ -139,6 +139,7 @@ impl Outbox {
 }
 
 impl chappe_proto::Outbox for Outbox {
+    #[inline]
     fn tail(&mut self) -> &mut Vec<u8> {
         if self.own.capacity() == 0 {
             self.own = buffer::take_write_buffer();

@@ -18,13 +18,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use chappe_proto::{CloseCode, Connection, Event, PartialMessage, Payload, State, Time};
+use chappe_proto::{CloseCode, Connection, Event, Message, PartialMessage, Payload, State, Time};
 use tokio::time::Instant;
 
 use crate::buffer;
 use crate::error::{Ended, NotSent};
 use crate::inbound::{Inbound, Input};
-use crate::message::Message;
 use crate::outbox::Outbox;
 
 /// Payload bytes that are decoded before anybody asks for them, so that pings behind them are
@@ -159,6 +158,11 @@ impl Inner {
         if let Some(message) = self.next_message() {
             return Poll::Ready(Ok(Some(message)));
         }
+        self.poll_ended(cx)
+    }
+
+    /// What there is to receive instead of a message: the end, if it has come.
+    fn poll_ended(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, Ended>> {
         if let Some(ended) = &self.ended {
             return Poll::Ready(if ended.is_clean() {
                 Ok(None)
@@ -179,7 +183,7 @@ impl Inner {
     /// Frames a message if there is room.
     #[inline]
     pub(crate) fn try_send(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
-        if self.is_open() && !self.has_room() {
+        if !self.has_room() && self.is_open() {
             return Err(NotSent::Full);
         }
         self.send_now(message)
@@ -188,7 +192,7 @@ impl Inner {
     /// Frames a message, whether there is room or not.
     pub(crate) fn send_now(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
         self.outbox.prepared = matches!(message, Payload::Prepared(_));
-        if !self.is_open() || self.connection.send(message, &mut self.outbox).is_err() {
+        if self.write_failed || self.connection.send(message, &mut self.outbox).is_err() {
             return Err(NotSent::Closed(self.ended.clone()));
         }
         self.took_message = false;
@@ -416,8 +420,8 @@ impl Inner {
         self.read_clock();
         let message = match self.connection.return_partial(self.now, partial) {
             None => return,
-            Some(Event::Text(text)) => buffer::keep_text(text),
-            Some(Event::Binary(bytes)) => buffer::keep_binary(bytes),
+            Some(Event::Text(text)) => text.into_owned().into(),
+            Some(Event::Binary(bytes)) => bytes.into_owned().into(),
             Some(_) => return self.notice_control(),
         };
         if !self.dropping_messages {
@@ -497,7 +501,8 @@ impl Inner {
         self.outbox.clear();
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as is said of `Recv` in socket.rs")]
+    #[inline(always)]
     fn next_message(&mut self) -> Option<Message> {
         let held_back = !self.wants_input();
         let message = if let Some(message) = self.inbound.pop() {
@@ -518,33 +523,47 @@ impl Inner {
     }
 
     /// Decodes up to the next message.
-    #[expect(
-        clippy::inline_always,
-        reason = "else each message is moved once more: 9 ns of 75"
-    )]
+    #[expect(clippy::inline_always, reason = "as is said of `Recv` in socket.rs")]
     #[inline(always)]
     fn decode(&mut self) -> Option<Message> {
-        let mut found = None;
-        while found.is_none() && !self.wants_input() {
-            let (consumed, event) = self
-                .connection
-                .handle_input(self.now, self.input.unhandled());
-            let mut control = true;
-            match event {
-                Some(Event::Text(text)) => found = Some(buffer::keep_text(text)),
-                Some(Event::Binary(bytes)) => found = Some(buffer::keep_binary(bytes)),
-                Some(Event::Pong {
-                    round_trip: Some(_),
-                }) => self.pongs = self.pongs.wrapping_add(1),
-                Some(_) => {}
-                None => control = false,
+        while !self.wants_input() {
+            let taken = buffer::with_page(|page| {
+                self.connection.take_message(self.input.unhandled(), page)
+            });
+            if let Some((consumed, message)) = taken {
+                self.input.consume(consumed);
+                return Some(message);
             }
-            self.input.consume(consumed);
-            if control && found.is_none() {
-                self.notice_control();
+            let message = self.decode_pieces();
+            if message.is_some() {
+                return message;
             }
         }
-        found
+        None
+    }
+
+    /// Decodes up to the next message or control frame.
+    #[inline(never)]
+    fn decode_pieces(&mut self) -> Option<Message> {
+        let (consumed, event) = self
+            .connection
+            .handle_input(self.now, self.input.unhandled());
+        let mut message = None;
+        let mut control = true;
+        match event {
+            Some(Event::Text(text)) => message = Some(text.into_owned().into()),
+            Some(Event::Binary(bytes)) => message = Some(bytes.into_owned().into()),
+            Some(Event::Pong {
+                round_trip: Some(_),
+            }) => self.pongs = self.pongs.wrapping_add(1),
+            Some(_) => {}
+            None => control = false,
+        }
+        self.input.consume(consumed);
+        if control && message.is_none() {
+            self.notice_control();
+        }
+        message
     }
 
     /// After a control frame or a violation: there may be an answer to transmit, a pong that

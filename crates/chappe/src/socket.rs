@@ -1,14 +1,14 @@
 //! What the user holds: a connection, or its halves.
 
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chappe_proto::{CloseCode, Payload, Prepared, State};
+use chappe_proto::{CloseCode, Message, Payload, Prepared, State};
 
 use crate::error::{CloseError, Ended, NotSent, SendError};
-use crate::message::Message;
 use crate::shared::Shared;
 
 /// An open WebSocket connection.
@@ -112,16 +112,34 @@ impl Receiver {
     /// [`Ended`] when the connection ended in any other way. Asking again gives the same again.
     #[inline]
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Ended>> + Unpin {
-        // No `async` here and in `send`: each layer of it moves the message once more.
-        poll_fn(|cx| self.poll_recv(cx))
+        Recv { receiver: self }
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as is said of `Recv`")]
+    #[inline(always)]
     pub(crate) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, Ended>> {
         self.handle.shared.lock().poll_recv(cx)
+    }
+}
+
+/// What [`Receiver::recv`] waits with.
+///
+/// Neither it nor [`Sender::send`]'s is `async`, and this one is part of its caller: each layer
+/// moves the message once more, which costs more than decoding it (10 of 50 ns).
+struct Recv<'a> {
+    receiver: &'a mut Receiver,
+}
+
+impl Future for Recv<'_> {
+    type Output = Result<Option<Message>, Ended>;
+
+    #[expect(clippy::inline_always, reason = "as is said above")]
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.receiver.poll_recv(cx)
     }
 }
 

@@ -3,12 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use chappe_proto::CloseCode;
+use chappe_proto::{CloseCode, Message};
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 
 use crate::error::{Ended, NotSent, SendError};
-use crate::message::Message;
 use crate::socket::WebSocket;
 
 impl WebSocket {

@@ -1,10 +1,11 @@
 //! Frame headers (RFC 6455, section 5.2).
 
 use crate::frame::{self, HEADER_BYTES_MAX, Header, Opcode};
-use crate::{ProtocolError, Role};
+use crate::{Message, Page, ProtocolError, Role};
 
 use super::{
-    ROLES, START, Scenario, Seen, check, check_fails, declared, frame, hex, is_borrowed, pattern,
+    ROLES, START, Scenario, Seen, check, check_fails, close, declared, frame, hex, is_borrowed,
+    pattern,
 };
 
 /// Payload lengths, and how a server's header says them behind its first byte.
@@ -197,7 +198,7 @@ fn peer_receives_good_messages_before_a_bad_frame() {
             role,
             &input.concat(),
             &[Seen::text("good"), Seen::Failed(error)],
-            &super::close(role, 1002, "opcode 0x3 is reserved"),
+            &close(role, 1002, "opcode 0x3 is reserved"),
         );
     }
 }
@@ -221,6 +222,44 @@ fn message_in_one_piece_is_lent_and_not_copied() {
             };
             assert!(range.contains(&payload));
         }
+    }
+}
+
+#[test]
+fn message_is_taken_only_where_it_is_whole_and_in_order() {
+    for role in ROLES {
+        let peer = role.peer();
+        let whole = frame(peer, 0x81, "grüezi".as_bytes());
+        let more = [&whole[..], &frame(peer, 0x89, b"")].concat();
+        let mut page = Page::default();
+        let mut take = |scenario: &Scenario, input: &[u8]| {
+            let connection = scenario.connection();
+            connection.take_message(input, &mut page)
+        };
+        let open = Scenario::open(role);
+        let expected = (whole.len(), Message::from("grüezi"));
+        assert_eq!(take(&open, &whole), Some(expected.clone()));
+        assert_eq!(take(&open, &more), Some(expected));
+        for end in 0..whole.len() {
+            assert_eq!(take(&open, &whole[..end]), None, "of {end} bytes");
+        }
+        let others = [
+            frame(peer, 0x89, b"ping"),
+            frame(peer, 0x01, b"fragment"),
+            frame(peer, 0x80, b"continuation"),
+            frame(peer, 0xc1, b"reserved bit"),
+            frame(role, 0x81, b"masking of the other side"),
+            frame(peer, 0x81, b"not UTF-8: \xff"),
+        ];
+        for other in others {
+            assert_eq!(take(&open, &other), None, "{other:02x?}");
+        }
+        let amid = Scenario::open(role).receives(&frame(peer, 0x01, b"fragment"));
+        assert_eq!(take(&amid, &whole), None, "amid a message");
+        let over = Scenario::open(role).receives(&close(peer, 1000, ""));
+        assert_eq!(take(&over, &whole), None, "after a close frame");
+        let small = Scenario::open(role).limits(|limits| limits.message_bytes_max = 6);
+        assert_eq!(take(&small, &whole), None, "above the limit");
     }
 }
 

@@ -88,6 +88,24 @@ fn server_unmasks_in_place_and_nothing_beyond_the_frame() {
 }
 
 #[test]
+fn copy_is_ascii_unless_it_has_a_byte_that_is_not() {
+    for length in 0..70 {
+        let mut copy = vec![0; length];
+        let mut masked = vec![b'a'; length];
+        Mask::new(KEY).apply(&mut masked);
+        assert!(Mask::new(KEY).copy(&masked, &mut copy), "{length} bytes");
+        assert_eq!(copy, vec![b'a'; length]);
+        for at in 0..length {
+            let mut masked = masked.clone();
+            masked[at] ^= 0x80;
+            let is_ascii = Mask::new(KEY).copy(&masked, &mut copy);
+            assert!(!is_ascii, "byte {at} of {length} is not");
+            assert_eq!(copy[at], b'a' ^ 0x80);
+        }
+    }
+}
+
+#[test]
 fn mask_turns_with_every_byte() {
     let mut mask = Mask::new(KEY);
     let mut bytes = *b"Hello";

@@ -6,9 +6,9 @@ use bytes::BufMut;
 
 use crate::frame::{Header, Opcode};
 use crate::message::{Joined, Joining};
-use crate::{Connection, Event};
+use crate::{Connection, Event, Message, Page, Role};
 
-use super::{ROLES, START, Scenario, declared, frame, pattern};
+use super::{KEY, ROLES, START, Scenario, declared, frame, masked_frame, pattern};
 
 /// Joins pieces of the one letter `a`: for each fragment the length that it declares and the
 /// pieces that arrive of it. Gives the capacity that is held then.
@@ -238,4 +238,56 @@ fn a_message_that_was_lent_when_its_connection_ended_is_dropped() {
             assert_eq!(connection.held_bytes(), 0, "way {way}");
         }
     }
+}
+
+/// A message of so many letters, as a server takes it.
+fn take(page: &mut Page, letter: u8, length: usize) -> Message {
+    let connection = Scenario::open(Role::Server).connection();
+    let input = masked_frame(0x81, KEY, &vec![letter; length]);
+    let (_, message) = connection.take_message(&input, page).unwrap();
+    message
+}
+
+#[test]
+fn short_messages_stand_one_behind_the_other_and_long_ones_alone() {
+    let page = &mut Page::default();
+    let first = take(page, b'a', 20);
+    let long = take(page, b'b', 1025);
+    let second = take(page, b'c', 1024);
+    let end = first.as_bytes().as_ptr_range().end;
+    assert_eq!(second.as_bytes().as_ptr(), end);
+    assert_ne!(long.as_bytes().as_ptr(), end);
+}
+
+#[test]
+fn messages_that_are_kept_stay_as_they_are() {
+    let page = &mut Page::default();
+    let mut kept = Vec::new();
+    for at in 0..2000 {
+        let (letter, length) = (b'a' + (at % 26) as u8, at * 37 % 1200);
+        let message = take(page, letter, length);
+        if at % 3 == 0 {
+            kept.push((message, vec![letter; length]));
+        }
+    }
+    for (message, expected) in kept {
+        assert_eq!(message.as_bytes(), &expected);
+    }
+}
+
+#[test]
+fn page_is_used_again_once_none_of_its_messages_is_kept() {
+    let page = &mut Page::default();
+    let first = take(page, b'a', 1000);
+    let start = first.as_bytes().as_ptr();
+    let mut begins_again = || {
+        let messages = (0..8).map(|_| take(page, b'b', 1000));
+        let starts: Vec<_> = messages.map(|it| it.as_bytes().as_ptr()).collect();
+        starts.contains(&start)
+    };
+    assert!(!begins_again(), "its first message is kept");
+    let mut page = Page::default();
+    let start = take(&mut page, b'a', 1000).as_bytes().as_ptr();
+    let starts = (0..4).map(|_| take(&mut page, b'b', 1000).as_bytes().as_ptr());
+    assert!(starts.collect::<Vec<_>>().contains(&start));
 }

@@ -2,7 +2,7 @@
 //!
 //! A row says what the peer sends, what must be seen of it, and what must be sent back. Rows know
 //! nothing of the API: [`Scenario::check`] feeds each of them whole, byte by byte and cut at every
-//! place, by either [`Way`], and holds the connection to its contract all the while.
+//! place, by every [`Way`], and holds the connection to its contract all the while.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::BufMut;
 
 use crate::{
-    CloseCode, Connection, Ended, Event, Limits, ProtocolError, Random, Role, State, Time,
+    CloseCode, Connection, Ended, Event, Limits, Message, Page, ProtocolError, Random, Role, State,
+    Time,
 };
 
 mod close_frame;
@@ -188,10 +189,12 @@ enum Way {
     Input,
     /// What belongs to a message in progress, by `lend_partial`.
     Partial,
+    /// Whole messages by `take_message`.
+    Message,
 }
 
 impl Way {
-    const ALL: [Self; 2] = [Self::Input, Self::Partial];
+    const ALL: [Self; 3] = [Self::Input, Self::Partial, Self::Message];
 }
 
 /// Feeds the pieces one after the other, and transmits what is due after every call.
@@ -221,6 +224,20 @@ fn fill_partial(
     Some((length, event.map(Seen::from)))
 }
 
+/// Takes the message that `input` begins with, if that is whole.
+fn take_message(
+    connection: &Connection,
+    input: &[u8],
+    page: &mut Page,
+) -> Option<(usize, Option<Seen>)> {
+    let (consumed, message) = connection.take_message(input, page)?;
+    let seen = match message {
+        Message::Text(text) => Seen::Text(text.to_string()),
+        Message::Binary(bytes) => Seen::Binary(bytes.into()),
+    };
+    Some((consumed, Some(seen)))
+}
+
 #[track_caller]
 fn feed_by<T: AsRef<[u8]>>(
     way: Way,
@@ -229,15 +246,19 @@ fn feed_by<T: AsRef<[u8]>>(
     pieces: &[T],
 ) -> (Vec<Seen>, Vec<u8>) {
     let (mut seen, mut sent) = (Vec::new(), Vec::new());
+    let mut page = Page::default();
     for piece in pieces {
         let mut piece = piece.as_ref().to_vec();
         let mut rest = &mut piece[..];
         loop {
             let length = rest.len();
-            let filled = (way == Way::Partial).then(|| fill_partial(connection, now, rest));
-            let by_partial = filled.flatten();
-            let more = by_partial.is_some();
-            let (consumed, event) = by_partial.unwrap_or_else(|| {
+            let by_other = match way {
+                Way::Input => None,
+                Way::Partial => fill_partial(connection, now, rest),
+                Way::Message => take_message(connection, rest, &mut page),
+            };
+            let more = by_other.is_some();
+            let (consumed, event) = by_other.unwrap_or_else(|| {
                 let (consumed, event) = connection.handle_input(now, rest);
                 (consumed, event.map(Seen::from))
             });

@@ -216,6 +216,10 @@ proptest! {
         let mut turned = key;
         turned.rotate_left(bytes.len() % 4);
         prop_assert_eq!(mask, Mask::new(turned));
+        let mut copy = vec![0; bytes.len()];
+        let is_ascii = Mask::new(key).copy(&bytes, &mut copy);
+        prop_assert_eq!(&copy, &naive);
+        prop_assert_eq!(is_ascii, naive.is_ascii());
         Mask::new(key).apply(&mut masked);
         prop_assert_eq!(masked, bytes);
     }

@@ -1,6 +1,6 @@
 //! Text is UTF-8, and fails as soon as it can't be (RFC 6455, section 8.1).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::utf8::{self, Utf8Checker};
 use crate::{ProtocolError, Utf8Bytes};
@@ -261,21 +261,4 @@ fn shared_text_is_made_from_text_and_from_checked_bytes() {
         assert!(Utf8Bytes::try_from(Bytes::from(bytes)).is_err());
     }
     assert_eq!(Utf8Bytes::default(), "");
-}
-
-#[test]
-fn shared_texts_are_cut_from_one_page() {
-    let mut page = BytesMut::with_capacity(64);
-    let one = Utf8Bytes::cut_from(&mut page, "grüezi");
-    let other = Utf8Bytes::cut_from(&mut page, "wohl");
-    assert_eq!((one.as_str(), other.as_str()), ("grüezi", "wohl"));
-    assert_eq!(other.as_ptr(), one.as_bytes().as_ptr_range().end);
-    assert_eq!(page.len(), 0);
-}
-
-#[test]
-#[should_panic(expected = "the page holds bytes that were not split off")]
-fn shared_text_is_not_cut_from_a_page_that_holds_bytes() {
-    let mut page = BytesMut::from(&[0xff][..]);
-    Utf8Bytes::cut_from(&mut page, "text");
 }

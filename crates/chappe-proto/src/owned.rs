@@ -1,14 +1,16 @@
 //! Messages as the user holds them: owned, safe to keep, cheap to clone.
 
 use bytes::Bytes;
-use chappe_proto::{Payload, Utf8Bytes};
+
+use crate::payload::Payload;
+use crate::utf8::Utf8Bytes;
 
 /// A message, as received or to be sent.
 ///
 /// Keeping one pins at most 4 KiB of memory, or twice its size. Cloning copies nothing.
 ///
 /// ```
-/// use chappe::Message;
+/// use chappe_proto::Message;
 ///
 /// assert_eq!(Message::from("hello"), Message::Text("hello".into()));
 /// assert_eq!(Message::from(vec![1, 2]).len(), 2);
@@ -50,7 +52,7 @@ impl Message {
 
     /// What to hand to the protocol: small payloads are copied behind their header, as that costs
     /// less than one more piece to write; large ones are referred to.
-    pub(crate) fn payload(&self) -> Payload<'_> {
+    pub fn payload(&self) -> Payload<'_> {
         match self {
             Self::Text(text) if text.len() <= COPY_BYTES_MAX => Payload::Text(text),
             Self::Text(text) => Payload::SharedText(text),

@@ -1,0 +1,77 @@
+//! Memory for messages that are kept: short ones are cut from a page, one behind the other.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::copy::PIECE_BYTES;
+use crate::mask::Mask;
+
+/// Where [`Connection::take_message`](crate::Connection::take_message) puts payloads.
+///
+/// One serves any number of connections, but one at a time: one per thread is natural. It holds
+/// 4 KiB, which are used again once none of the messages cut from them is kept.
+#[derive(Debug, Default)]
+pub struct Page(BytesMut);
+
+/// A message that is kept pins its page: at most this much.
+const PAGE_BYTES: usize = 4096;
+
+/// Messages up to this size are cut from the page; a larger one would waste too much of it.
+const CUT_BYTES_MAX: usize = PAGE_BYTES / 4;
+
+/// A payload that was copied and unmasked.
+pub(crate) struct Unmasked {
+    bytes: Bytes,
+    is_ascii: bool,
+}
+
+impl Page {
+    /// Copies a payload, and unmasks it on the way.
+    #[inline]
+    pub(crate) fn unmask(&mut self, payload: &[u8], mask: Mask) -> Unmasked {
+        if payload.len() > CUT_BYTES_MAX {
+            return unmask_long(payload, mask);
+        }
+        let page = &mut self.0;
+        if page.len() < payload.len() {
+            page.clear();
+            // All of it again when none of its messages is held any more, else another.
+            if !page.try_reclaim(PAGE_BYTES) {
+                *page = BytesMut::with_capacity(PAGE_BYTES);
+            }
+            page.resize(PAGE_BYTES, 0);
+        }
+        let mut copy = page.split_to(payload.len());
+        let is_ascii = mask.copy(payload, &mut copy);
+        Unmasked {
+            bytes: copy.freeze(),
+            is_ascii,
+        }
+    }
+}
+
+/// A payload in memory of its own.
+fn unmask_long(payload: &[u8], mask: Mask) -> Unmasked {
+    const { assert!(PIECE_BYTES.is_multiple_of(4), "each piece has the same key") };
+    let mut copy = Vec::with_capacity(payload.len());
+    let mut is_ascii = true;
+    for piece in payload.chunks(PIECE_BYTES) {
+        let start = copy.len();
+        copy.resize(start + piece.len(), 0);
+        is_ascii &= mask.copy(piece, &mut copy[start..]);
+    }
+    Unmasked {
+        bytes: copy.into(),
+        is_ascii,
+    }
+}
+
+impl Unmasked {
+    /// Whether it is known to be ASCII.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.is_ascii
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
