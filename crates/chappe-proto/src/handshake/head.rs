@@ -121,10 +121,9 @@ impl HeadReader {
             0 => limits.head_line_bytes_max.min(limits.head_bytes_max),
             _ => limits.head_bytes_max,
         };
-        let room = end.saturating_sub(self.bytes.len());
+        let room = end.saturating_sub(self.bytes.len()).min(input.len());
         let special = |byte: &u8| *byte < 0x20 || *byte == 0x7f;
-        let run = input.iter().take(room).position(special);
-        let run = run.unwrap_or(room.min(input.len()));
+        let run = input[..room].iter().position(special).unwrap_or(room);
         self.bytes.extend_from_slice(&input[..run]);
         run
     }
