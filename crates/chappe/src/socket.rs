@@ -125,6 +125,12 @@ impl Receiver {
     }
 }
 
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.handle.shared.lock().drop_messages();
+    }
+}
+
 /// What [`Receiver::recv`] waits with.
 ///
 /// Neither it nor [`Sender::send`]'s is `async`, and this one is part of its caller: each layer
@@ -140,12 +146,6 @@ impl Future for Recv<'_> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.receiver.poll_recv(cx)
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.handle.shared.lock().drop_messages();
     }
 }
 
