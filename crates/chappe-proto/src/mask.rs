@@ -33,8 +33,9 @@ impl Mask {
     }
 
     /// Copies bytes, masked or unmasked, to where there is room for as many. Tells whether the copy
-    /// is ASCII.
+    /// is ASCII, all of it.
     pub(crate) fn copy(self, from: &[u8], to: &mut [u8]) -> bool {
+        assert_eq!(from.len(), to.len(), "there is room for as many bytes");
         let mut seen = 0;
         if let Some(&last) = from.last_chunk::<WORD>() {
             // The compiler makes vectors of this loop.

@@ -49,21 +49,23 @@ impl Message {
             Self::Binary(bytes) => bytes,
         }
     }
+}
 
-    /// What to hand to the protocol: small payloads are copied behind their header, as that costs
-    /// less than one more piece to write; large ones are referred to.
-    pub fn payload(&self) -> Payload<'_> {
-        match self {
-            Self::Text(text) if text.len() <= COPY_BYTES_MAX => Payload::Text(text),
-            Self::Text(text) => Payload::SharedText(text),
-            Self::Binary(bytes) if bytes.len() <= COPY_BYTES_MAX => Payload::Binary(bytes),
-            Self::Binary(bytes) => Payload::SharedBinary(bytes),
+/// Up to so many bytes, copying costs less than one more piece to write.
+const COPY_BYTES_MAX: usize = 4096;
+
+impl<'a> From<&'a Message> for Payload<'a> {
+    /// Up to 4 KiB are to be copied behind their header; more may be referred to.
+    #[inline]
+    fn from(message: &'a Message) -> Self {
+        match message {
+            Message::Text(text) if text.len() <= COPY_BYTES_MAX => Self::Text(text),
+            Message::Text(text) => Self::SharedText(text),
+            Message::Binary(bytes) if bytes.len() <= COPY_BYTES_MAX => Self::Binary(bytes),
+            Message::Binary(bytes) => Self::SharedBinary(bytes),
         }
     }
 }
-
-/// Payloads up to this size are copied into the outbox.
-const COPY_BYTES_MAX: usize = 4096;
 
 impl From<&str> for Message {
     fn from(text: &str) -> Self {

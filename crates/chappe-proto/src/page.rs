@@ -1,5 +1,7 @@
 //! Memory for messages that are kept: short ones are cut from a page, one behind the other.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::copy::PIECE_BYTES;
@@ -9,7 +11,7 @@ use crate::mask::Mask;
 ///
 /// One serves any number of connections, but one at a time: one per thread is natural. It holds
 /// 4 KiB, which are used again once none of the messages cut from them is kept.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Page(BytesMut);
 
 /// A message that is kept pins its page: at most this much.
@@ -18,9 +20,17 @@ const PAGE_BYTES: usize = 4096;
 /// Messages up to this size are cut from the page; a larger one would waste too much of it.
 const CUT_BYTES_MAX: usize = PAGE_BYTES / 4;
 
-/// A payload that was copied and unmasked.
+impl fmt::Debug for Page {
+    /// Without what it holds, which may be of messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").finish_non_exhaustive()
+    }
+}
+
+/// A payload that was copied and unmasked. It is made here alone: text rests on it.
 pub(crate) struct Unmasked {
     bytes: Bytes,
+    /// Whether all of `bytes` was seen to be ASCII.
     is_ascii: bool,
 }
 
@@ -54,6 +64,7 @@ fn unmask_long(payload: &[u8], mask: Mask) -> Unmasked {
     const { assert!(PIECE_BYTES.is_multiple_of(4), "each piece has the same key") };
     let mut copy = Vec::with_capacity(payload.len());
     let mut is_ascii = true;
+    // In pieces, so that the zeros are in the cache when they are written over.
     for piece in payload.chunks(PIECE_BYTES) {
         let start = copy.len();
         copy.resize(start + piece.len(), 0);

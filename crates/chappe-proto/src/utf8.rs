@@ -155,7 +155,8 @@ impl Utf8Bytes {
 
     /// The text as a string slice.
     pub fn as_str(&self) -> &str {
-        // SAFETY: every constructor takes the bytes of a `str`, and they never change.
+        // SAFETY: every constructor takes the bytes of a `str`, checks them, or has them from
+        // `Unmasked`, which saw that they are ASCII; and they never change.
         unsafe { std::str::from_utf8_unchecked(&self.0) }
     }
 

@@ -183,7 +183,7 @@ impl Sender {
         let mut message = Some(message.into());
         poll_fn(move |cx| {
             let payload = message.as_ref().expect("nobody polls what is done");
-            let result = ready!(self.poll_send(cx, payload.payload()));
+            let result = ready!(self.poll_send(cx, payload.into()));
             let message = message.take();
             Poll::Ready(
                 result
@@ -199,7 +199,7 @@ impl Sender {
     /// [`SendError`], with the message, when there is no room, or the connection is not open.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
-        let result = self.handle.shared.lock().try_send(message.payload());
+        let result = self.handle.shared.lock().try_send((&message).into());
         result.map_err(|reason| SendError::new(message, reason))
     }
 
@@ -349,7 +349,7 @@ impl Sender {
 
     /// Queues a message that there was room for when [`poll_ready`](Self::poll_ready) said so.
     pub(crate) fn send_now(&self, message: &Message) -> Result<(), NotSent> {
-        self.handle.shared.lock().send_now(message.payload())
+        self.handle.shared.lock().send_now(message.into())
     }
 
     pub(crate) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), NotSent>> {
