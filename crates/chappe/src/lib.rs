@@ -51,6 +51,7 @@ mod socket;
 mod stream;
 mod trim;
 mod unix;
+mod wakers;
 
 pub use accept::{Acceptor, accept};
 pub use chappe_proto::handshake::{HandshakeError, Hosts, Origins, Refusal, RequestError};

@@ -8,14 +8,10 @@
 //!
 //! One lock guards it. Where handler and driver share a task nobody else takes it; elsewhere it
 //! is held for the decoding or framing of one message, never across a system call of the driver's.
-//!
-//! Who wakes whom: the driver wakes the receiver when there is something to receive, and all who
-//! wait for something else when that may have come; a handle wakes the driver when it left
-//! something to do, unless the driver is awake, as it looks here before it goes to sleep.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chappe_proto::{CloseCode, Connection, Event, Message, PartialMessage, Payload, State, Time};
@@ -25,6 +21,7 @@ use crate::buffer;
 use crate::error::{Ended, NotSent};
 use crate::inbound::{Inbound, Input};
 use crate::outbox::Outbox;
+use crate::wakers::{Asleep, Wakers};
 
 /// Payload bytes that are decoded before anybody asks for them, so that pings behind them are
 /// answered while the handler waits for something else. A larger message counts once.
@@ -72,13 +69,9 @@ pub(crate) struct Inner {
     /// Whether the stream may hold back some of what the driver took.
     unflushed: bool,
     outbox_bytes_max: usize,
-    attention: Attention,
+    wakers: Wakers,
     /// Whether the last that a handle did was to take a message, since this was last looked at.
     took_message: bool,
-    driver: Option<Waker>,
-    receiver: Option<Waker>,
-    /// Whoever waits for room, for a flush, for a pong or for the end.
-    waiting: Vec<Waker>,
     dropping_messages: bool,
     handles: usize,
     pongs: u32,
@@ -92,17 +85,6 @@ pub(crate) struct Inner {
     write_failed: bool,
 }
 
-/// Whether the driver needs to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attention {
-    /// It has to be woken.
-    Asleep,
-    /// It is in its turn, and looks here before it sleeps.
-    Awake,
-    /// There is something to do that it has not seen, and it was woken if it slept.
-    Called,
-}
-
 /// What the driver may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -111,15 +93,6 @@ pub(crate) enum Wanted {
     Input,
     /// The rest of something that is incomplete.
     Rest,
-}
-
-/// How a turn of the driver's ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asleep {
-    /// There is something to do at once: it is not asleep.
-    pub(crate) called: bool,
-    /// It is in another task than before.
-    pub(crate) moved: bool,
 }
 
 impl Inner {
@@ -134,12 +107,8 @@ impl Inner {
             unwritten: 0,
             unflushed: false,
             outbox_bytes_max,
-            // The driver's first turn comes by itself.
-            attention: Attention::Awake,
+            wakers: Wakers::default(),
             took_message: false,
-            driver: None,
-            receiver: None,
-            waiting: Vec::new(),
             dropping_messages: false,
             handles: 0,
             pongs: 0,
@@ -170,13 +139,7 @@ impl Inner {
                 Err(ended.clone())
             });
         }
-        if !self
-            .receiver
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            self.receiver = Some(cx.waker().clone());
-        }
+        self.wakers.wait_to_receive(cx);
         Poll::Pending
     }
 
@@ -196,7 +159,7 @@ impl Inner {
             return Err(NotSent::Closed(self.ended.clone()));
         }
         self.took_message = false;
-        self.wake_driver();
+        self.wakers.call_driver();
         Ok(())
     }
 
@@ -207,8 +170,8 @@ impl Inner {
     ) -> Result<(), chappe_proto::SendError> {
         self.read_clock();
         self.connection.close(self.now, code, reason)?;
-        self.wake_waiting();
-        self.wake_driver();
+        self.wakers.wake_waiting();
+        self.wakers.call_driver();
         Ok(())
     }
 
@@ -216,7 +179,7 @@ impl Inner {
     pub(crate) fn ping(&mut self) -> u32 {
         self.read_clock();
         self.connection.ping(self.now);
-        self.wake_driver();
+        self.wakers.call_driver();
         self.pongs
     }
 
@@ -245,9 +208,7 @@ impl Inner {
 
     /// Has `cx` woken when room, a flush, a pong or the end may have come.
     pub(crate) fn wait(&mut self, cx: &Context<'_>) {
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
+        self.wakers.wait(cx);
     }
 
     pub(crate) fn add_handle(&mut self) {
@@ -271,7 +232,7 @@ impl Inner {
     pub(crate) fn drop_messages(&mut self) {
         self.dropping_messages = true;
         self.inbound.clear();
-        self.wake_driver();
+        self.wakers.call_driver();
     }
 
     // What the driver calls.
@@ -294,9 +255,7 @@ impl Inner {
     /// Begins a turn: until [`sleep`](Self::sleep) nobody needs to wake the driver. Tells what may
     /// be read.
     pub(crate) fn begin_turn(&mut self) -> Wanted {
-        if self.attention == Attention::Asleep {
-            self.attention = Attention::Awake;
-        }
+        self.wakers.begin_turn();
         let wanted = self.wanted();
         if wanted == Wanted::Nothing {
             // The handler may go on with it.
@@ -313,11 +272,11 @@ impl Inner {
     pub(crate) fn postpone_turn(&mut self) -> bool {
         let unfinished = !self.wants_input() || !self.inbound.is_empty() || !self.outbox.is_empty();
         let took_message = std::mem::take(&mut self.took_message);
-        let postponed = took_message && unfinished && self.waiting.is_empty();
+        let postponed = took_message && unfinished && self.wakers.nobody_waits();
         if postponed {
             self.input.park();
             // What the handler does before the turn goes on needs to wake nobody.
-            self.attention = Attention::Awake;
+            self.wakers.answer_call();
         }
         postponed
     }
@@ -325,7 +284,7 @@ impl Inner {
     /// Moves what is to be written to `sending`, if that is empty. Tells whether the writing side
     /// is to be shut down once that is written.
     pub(crate) fn poll_transmit(&mut self, sending: &mut Outbox) -> bool {
-        self.attention = Attention::Awake;
+        self.wakers.answer_call();
         if sending.is_empty() {
             self.connection.poll_transmit(&mut self.outbox);
             std::mem::swap(&mut self.outbox, sending);
@@ -343,7 +302,7 @@ impl Inner {
         if unwritten < self.unwritten || unflushed != self.unflushed {
             self.unwritten = unwritten;
             self.unflushed = unflushed;
-            self.wake_waiting();
+            self.wakers.wake_waiting();
         }
     }
 
@@ -355,18 +314,7 @@ impl Inner {
 
     /// Ends the turn, unless something was left to do meanwhile.
     pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> Asleep {
-        let called = self.attention == Attention::Called;
-        if !called {
-            self.attention = Attention::Asleep;
-        }
-        let moved = !self
-            .driver
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if moved {
-            self.driver = Some(cx.waker().clone());
-        }
-        Asleep { called, moved }
+        self.wakers.end_turn(cx)
     }
 
     /// Bytes of memory held for the peer: what it sent and nobody took, what it does not read.
@@ -400,9 +348,7 @@ impl Inner {
     /// Lends what was read, until the turn ends.
     pub(crate) fn lend_input(&mut self, buffer: Box<[u8]>, length: usize) {
         debug_assert!(self.wants_input(), "what was read before is handled first");
-        if self.attention == Attention::Asleep {
-            self.attention = Attention::Awake;
-        }
+        self.wakers.begin_turn();
         self.read_clock();
         self.input = Input::Lent(buffer, 0..length);
     }
@@ -414,8 +360,8 @@ impl Inner {
 
     /// Takes it back. If something `was_read` into it, another turn begins.
     pub(crate) fn return_partial(&mut self, partial: PartialMessage, was_read: bool) {
-        if was_read && self.attention == Attention::Asleep {
-            self.attention = Attention::Awake;
+        if was_read {
+            self.wakers.begin_turn();
         }
         self.read_clock();
         let message = match self.connection.return_partial(self.now, partial) {
@@ -442,18 +388,8 @@ impl Inner {
 
     /// Wakes the receiver if there is something for it.
     pub(crate) fn wake_receiver(&mut self) {
-        if (!self.inbound.is_empty() || self.ended.is_some())
-            && let Some(waker) = self.receiver.take()
-        {
-            waker.wake();
-        }
-    }
-
-    /// Wakes those who wait for room, for a flush, for a pong or for the end.
-    pub(crate) fn wake_waiting(&mut self) {
-        // With its memory: whoever waited once may be idle from here on.
-        for waker in std::mem::take(&mut self.waiting) {
-            waker.wake();
+        if !self.inbound.is_empty() || self.ended.is_some() {
+            self.wakers.wake_receiver();
         }
     }
 
@@ -493,7 +429,7 @@ impl Inner {
         self.io_error.get_or_insert(error);
         self.write_failed = true;
         self.given_up = Some(self.now + self.connection.limits().close_timeout);
-        self.wake_waiting();
+        self.wakers.wake_waiting();
     }
 
     /// Drops what was to be written.
@@ -508,7 +444,7 @@ impl Inner {
         let message = if let Some(message) = self.inbound.pop() {
             Some(message)
         } else {
-            if held_back && self.attention == Attention::Asleep {
+            if held_back && self.wakers.driver_is_asleep() {
                 self.read_clock();
             }
             self.decode()
@@ -516,7 +452,7 @@ impl Inner {
         // The driver may read on or decode further ahead: there may be a ping, and nobody knows
         // when the next message is asked for. Half, so that it is not woken for each message.
         if held_back && (self.wants_input() || self.inbound.held_bytes() < INBOUND_BYTES_MAX / 2) {
-            self.wake_driver();
+            self.wakers.call_driver();
         }
         self.took_message = message.is_some();
         message
@@ -575,8 +511,8 @@ impl Inner {
         if self.has_room() {
             self.connection.poll_transmit(&mut self.outbox);
         }
-        self.wake_waiting();
-        self.wake_driver();
+        self.wakers.wake_waiting();
+        self.wakers.call_driver();
     }
 
     /// Tells everybody once the end is decided.
@@ -585,17 +521,7 @@ impl Inner {
             && let Some(ended) = self.connection.ended()
         {
             self.ended = Some(Ended::new(ended.clone(), self.io_error.take()));
-            self.wake_waiting();
-        }
-    }
-
-    /// Leaves something to do to the driver.
-    fn wake_driver(&mut self) {
-        let before = std::mem::replace(&mut self.attention, Attention::Called);
-        if before == Attention::Asleep
-            && let Some(waker) = &self.driver
-        {
-            waker.wake_by_ref();
+            self.wakers.wake_waiting();
         }
     }
 }
