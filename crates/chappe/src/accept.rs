@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use chappe_proto::handshake::{Hosts, Origins, Policy, Refusal, ServerHandshake, is_upgrade};
+use chappe_proto::handshake::{
+    Acceptance, Hosts, Origins, Policy, Refusal, ServerHandshake, is_upgrade,
+};
 use chappe_proto::{Connection, Limits, Time};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
@@ -215,42 +217,20 @@ impl Acceptor {
     }
 
     /// The handshake alone: whoever calls it has the driver to run.
-    pub(crate) async fn handshake<S>(&self, stream: S) -> Result<Accepted<S>, AcceptError<S>>
+    ///
+    /// What is decided between reading and answering does not wait, so it stands elsewhere: the
+    /// future would have room for all of it.
+    pub(crate) async fn handshake<S>(&self, mut stream: S) -> Result<Accepted<S>, AcceptError<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let epoch = Instant::now();
-        let mut stream = stream;
-        let mut handshake = ServerHandshake::new(Time::ZERO, self.limits.clone());
-        let read = read_request(&mut stream, &mut handshake);
-        let result = match timeout(self.limits.handshake_timeout, read).await {
-            Ok(result) => result?,
-            Err(_) => Err(Refusal::Timeout {
-                after: self.limits.handshake_timeout,
-            }),
-        };
-        let (request, early) = match result {
-            Ok(found) => found,
-            Err(refusal) => return Err(self.refuse(stream, refusal).await),
-        };
-        // Plain HTTP needs the right name too, or a page of an attacker's could read it.
-        if let Err(refusal) = self.policy.check_host(&request) {
-            return Err(self.refuse(stream, refusal).await);
-        }
-        if !is_upgrade(&request) {
-            let mut head = handshake.into_head();
-            head.extend_from_slice(&early);
-            let stream = Rewind::new(head, stream);
-            return Err(AcceptError::Http(Box::new(Plain::new(request, stream))));
-        }
-        let checked = if early.is_empty() {
-            self.decide(&request)
-        } else {
-            Err(Refusal::EarlyData)
-        };
-        let acceptance = match checked {
-            Ok(acceptance) => acceptance,
-            Err(refusal) => return Err(self.refuse(stream, refusal).await),
+        let (request, acceptance) = match self.read(&mut stream).await? {
+            Asked::WebSocket(request, acceptance) => (request, acceptance),
+            Asked::Http(request, received) => {
+                let stream = Rewind::new(received, stream);
+                return Err(AcceptError::Http(Box::new(Plain::new(request, stream))));
+            }
         };
         let answer = async {
             stream.write_all(&acceptance.response()).await?;
@@ -275,25 +255,58 @@ impl Acceptor {
         })
     }
 
-    pub(crate) fn budget(&self) -> &Budget {
-        &self.budget
-    }
-
-    fn decide(&self, request: &Request) -> Result<chappe_proto::handshake::Acceptance, Refusal> {
-        let acceptance = self.policy.accept(request)?;
-        if let Some(check) = &self.check {
-            check(request)?;
-        }
-        Ok(acceptance)
-    }
-
-    async fn refuse<S>(&self, stream: S, refusal: Refusal) -> AcceptError<S>
+    /// Reads a request's head; gives what it asks for, unless that is refused.
+    async fn read<S>(&self, stream: &mut S) -> Result<Asked, AcceptError<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let after = self.limits.handshake_timeout;
+        let mut handshake = ServerHandshake::new(Time::ZERO, self.limits.clone());
+        let result = match timeout(after, read_request(stream, &mut handshake)).await {
+            Ok(result) => result?,
+            Err(_) => Err(Refusal::Timeout { after }),
+        };
+        let refusal = match result.and_then(|request| self.decide(request, handshake)) {
+            Ok(asked) => return Ok(asked),
+            Err(refusal) => refusal,
+        };
         refuse(stream, &refusal, self.limits.close_timeout).await;
-        AcceptError::Refused(refusal)
+        Err(AcceptError::Refused(refusal))
     }
+
+    fn decide(
+        &self,
+        (request, early): (Request, Vec<u8>),
+        handshake: ServerHandshake,
+    ) -> Result<Asked, Refusal> {
+        // Plain HTTP needs the right name too, or a page of an attacker's could read it.
+        self.policy.check_host(&request)?;
+        if !is_upgrade(&request) {
+            let mut received = handshake.into_head();
+            received.extend(early);
+            return Ok(Asked::Http(request, received));
+        }
+        if !early.is_empty() {
+            return Err(Refusal::EarlyData);
+        }
+        let acceptance = self.policy.accept(&request)?;
+        if let Some(check) = &self.check {
+            check(&request)?;
+        }
+        Ok(Asked::WebSocket(request, acceptance))
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+}
+
+/// What a request asks for.
+enum Asked {
+    /// A connection, which it gets.
+    WebSocket(Request, Acceptance),
+    /// Something else; with all that was received.
+    Http(Request, Vec<u8>),
 }
 
 impl Default for Acceptor {

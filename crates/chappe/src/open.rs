@@ -38,15 +38,15 @@ struct Connection {
 }
 
 impl OpenConnections {
-    /// Takes a place in the list, which is left when the last clone of it is dropped.
-    pub(crate) fn enter(&self, slot: Slot, counts: Arc<Counts>) -> Arc<Place> {
+    /// Takes a place in the list, which is left when it is dropped.
+    pub(crate) fn enter(&self, slot: Slot, counts: Arc<Counts>) -> Place {
         let key = self.0.lock().connections.insert(Connection::default());
-        Arc::new(Place {
+        Place {
             list: self.0.clone(),
             key,
             slot: Some(slot),
             counts,
-        })
+        }
     }
 
     /// Closes all with 1001 and waits for their end; drops what is left after `timeout`.
@@ -116,13 +116,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The task that the handshake is in, unless the connection has one of its own already.
-    pub(crate) fn set_handshake_task(&self, task: AbortHandle) {
-        self.list.lock().connections[self.key]
-            .task
-            .get_or_insert(task);
-    }
-
     /// Counts how the connection ended.
     pub(crate) fn count_end(&self, name: &'static str) {
         self.counts.end(name);

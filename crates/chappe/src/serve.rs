@@ -1,7 +1,7 @@
 //! A server: accepts TCP connections and runs a handler for each, until it is told to stop.
 //!
-//! Handshakes run in a task of their own, as a task keeps the size of its largest state; each
-//! connection then runs with its handler in one task. A stream holds its [`Slot`] all the while.
+//! Each connection has one task: for its handshake, which is in a box, as a task keeps the size of
+//! its largest state, and then with its handler. It holds its [`Slot`] all the while.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use chappe_proto::Limits;
 use chappe_proto::handshake::{Hosts, Origins, Refusal};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::Semaphore;
 
@@ -22,7 +23,7 @@ use crate::accept::{Accepted, Acceptor, refuse};
 use crate::budget::Budget;
 use crate::buffer;
 use crate::counters::{Counters, Counts};
-use crate::error::{AcceptError, BoxError};
+use crate::error::{AcceptError, BoxError, Ended};
 use crate::gate::{Gate, Slot};
 use crate::open::{OpenConnections, Place};
 use crate::rewind::{Request, Rewind};
@@ -115,6 +116,8 @@ impl Server {
     /// When it is not a socket that listens.
     pub fn from_listener(listener: StdListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        // Connections inherit it: a reply must not wait for the acknowledgement of the one before.
+        SockRef::from(&listener).set_tcp_nodelay(true)?;
         let ip = listener.local_addr()?.ip().to_canonical();
         let hosts = if ip.is_loopback() {
             Hosts::Listed(vec![ip.to_string()])
@@ -374,53 +377,75 @@ where
     }
 
     fn handle(self: &Arc<Self>, stream: TcpStream, slot: Slot) {
-        let place = self.connections.enter(slot, self.counts.clone());
-        let task = tokio::spawn(self.clone().handshake(stream, place.clone()));
-        place.set_handshake_task(task.abort_handle());
-    }
-
-    async fn handshake(self: Arc<Self>, stream: TcpStream, place: Arc<Place>) {
-        // A reply must not wait for the acknowledgement of the one before.
-        if stream.set_nodelay(true).is_err() {
-            return;
-        }
-        match self.settings.acceptor.handshake(stream).await {
-            Ok(accepted) => self.serve(accepted, &place),
-            Err(AcceptError::Http(plain)) => {
-                self.counts.pass_to_http();
-                match &self.settings.http {
-                    Some(answer) => answer(plain.into_stream()).await,
-                    None => {
-                        refuse(plain.into_stream(), &Refusal::NotUpgrade, TURN_AWAY_TIMEOUT).await;
+        let place = Arc::new(self.connections.enter(slot, self.counts.clone()));
+        let held = place.clone();
+        let mut stage = Stage::Handshake(Box::pin(self.clone().handshake(stream, place.clone())));
+        // No `async` block: it would have room for each stage, and for the second one twice.
+        let task = tokio::spawn(std::future::poll_fn(move |cx| {
+            loop {
+                match &mut stage {
+                    Stage::Handshake(handshake) => match ready!(handshake.as_mut().poll(cx)) {
+                        Some(run) => stage = Stage::Open(run),
+                        None => return Poll::Ready(()),
+                    },
+                    Stage::Open(run) => {
+                        let ended = ready!(Pin::new(run).poll(cx));
+                        tracing::debug!(%ended, "connection ended");
+                        held.count_end(ended.name());
+                        return Poll::Ready(());
                     }
                 }
             }
+        }));
+        place.set_task(task.abort_handle());
+    }
+
+    /// Gives what is to be run for the connection, if it comes to be one; else the request was
+    /// answered.
+    async fn handshake(
+        self: Arc<Self>,
+        stream: TcpStream,
+        place: Arc<Place>,
+    ) -> Option<impl Future<Output = Ended> + Unpin> {
+        let plain = match self.settings.acceptor.handshake(stream).await {
+            Ok(accepted) => return Some(self.open(accepted, &place)),
+            Err(AcceptError::Http(plain)) => plain.into_stream(),
             Err(AcceptError::Refused(refusal)) => {
                 tracing::debug!(%refusal, "handshake refused");
                 self.counts.refuse(refusal.name());
+                return None;
             }
             Err(AcceptError::Io(error)) => {
                 tracing::debug!(%error, "stream failed before the handshake");
                 self.counts.refuse("io");
+                return None;
             }
+        };
+        self.counts.pass_to_http();
+        match &self.settings.http {
+            Some(answer) => answer(plain).await,
+            None => refuse(plain, &Refusal::NotUpgrade, TURN_AWAY_TIMEOUT).await,
         }
+        None
     }
 
-    fn serve(&self, accepted: Accepted<TcpStream>, place: &Arc<Place>) {
+    fn open(
+        &self,
+        accepted: Accepted<TcpStream>,
+        place: &Place,
+    ) -> impl Future<Output = Ended> + Unpin + use<H, F> {
         self.counts.accept();
         tracing::debug!(path = accepted.request.uri().path(), "connection opened");
         place.set_shared(&accepted.shared);
-        let mut run = accepted.run(self.handler.clone());
-        let held = place.clone();
-        // No `async` block: it would have room for `run` twice, and the task would keep both.
-        let task = tokio::spawn(std::future::poll_fn(move |cx| {
-            let ended = ready!(Pin::new(&mut run).poll(cx));
-            tracing::debug!(%ended, "connection ended");
-            held.count_end(ended.name());
-            Poll::Ready(())
-        }));
-        place.set_task(task.abort_handle());
+        accepted.run(self.handler.clone())
     }
+}
+
+/// What the task of a connection is at.
+enum Stage<Handshake, Open> {
+    Handshake(Handshake),
+    /// Driver and handler.
+    Open(Open),
 }
 
 /// What the allocator keeps after each peak goes back to the system: else a server shows for days
