@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use chappe_proto::handshake::{
-    Acceptance, Hosts, Origins, Policy, Refusal, ServerHandshake, is_upgrade,
-};
+use chappe_proto::handshake::{Acceptance, Hosts, Origins, Policy, Refusal, ServerHandshake};
 use chappe_proto::{Connection, Limits, Time};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
@@ -279,9 +277,10 @@ impl Acceptor {
         (request, early): (Request, Vec<u8>),
         handshake: ServerHandshake,
     ) -> Result<Asked, Refusal> {
-        // Plain HTTP needs the right name too, or a page of an attacker's could read it.
-        self.policy.check_host(&request)?;
-        if !is_upgrade(&request) {
+        let result = self.policy.accept(&request);
+        if let Err(Refusal::NotUpgrade) = result {
+            // Plain HTTP needs the right name too, or a page of an attacker's could read it.
+            self.policy.check_host(&request)?;
             let mut received = handshake.into_head();
             received.extend(early);
             return Ok(Asked::Http(request, received));
@@ -289,7 +288,7 @@ impl Acceptor {
         if !early.is_empty() {
             return Err(Refusal::EarlyData);
         }
-        let acceptance = self.policy.accept(&request)?;
+        let acceptance = result?;
         if let Some(check) = &self.check {
             check(&request)?;
         }

@@ -36,12 +36,12 @@ pub use server::{Acceptance, Policy, Refusal, ServerHandshake, is_upgrade};
 
 /// Whether a comma-separated header, over all of its lines, holds this token (RFC 9110, 5.6.1).
 pub(crate) fn has_token(headers: &http::HeaderMap, name: &http::HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|found| found.trim_matches([' ', '\t']).eq_ignore_ascii_case(token))
+    headers.get_all(name).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|found| found.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    })
 }
 
 /// Whether this is a token: what header names, subprotocols and extensions are made of

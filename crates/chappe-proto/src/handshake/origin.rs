@@ -38,14 +38,20 @@ impl Origins {
     /// assert!(!Origins::Same.allow("https://example.com", "example.com:8000"));
     /// ```
     pub fn allow(&self, origin: &str, host: &str) -> bool {
+        self.allow_at(origin, Host::parse(host))
+    }
+
+    /// The same, where the `Host` header was read already; `None`: it is none.
+    pub(super) fn allow_at(&self, origin: &str, host: Option<Host<'_>>) -> bool {
+        let same = || host.is_some_and(|host| is_same_origin(origin, host));
         match self {
             Self::Any => true,
-            Self::Same => is_same_origin(origin, host),
+            Self::Same => same(),
             Self::Listed(listed) => {
                 listed
                     .iter()
                     .any(|listed| listed.eq_ignore_ascii_case(origin))
-                    || is_same_origin(origin, host)
+                    || same()
             }
         }
     }
@@ -137,18 +143,19 @@ fn is_host_name(name: &str) -> bool {
 ///
 /// A port that `Host` leaves out is the default of the origin's scheme: behind a proxy that ends
 /// TLS the server can't know which scheme the page came by.
-fn is_same_origin(origin: &str, host: &str) -> bool {
+fn is_same_origin(origin: &str, host: Host<'_>) -> bool {
     let Some((scheme, origin)) = origin.split_once("://") else {
         return false;
     };
-    let default_port = match scheme.to_ascii_lowercase().as_str() {
-        "http" => 80,
-        "https" => 443,
-        _ => return false,
-    };
-    let (Some(origin), Some(host)) = (Host::parse(origin), Host::parse(host)) else {
+    let default_port = if scheme.eq_ignore_ascii_case("http") {
+        80
+    } else if scheme.eq_ignore_ascii_case("https") {
+        443
+    } else {
         return false;
     };
-    origin.name.eq_ignore_ascii_case(host.name)
-        && origin.port.unwrap_or(default_port) == host.port.unwrap_or(default_port)
+    Host::parse(origin).is_some_and(|origin| {
+        origin.name.eq_ignore_ascii_case(host.name)
+            && origin.port.unwrap_or(default_port) == host.port.unwrap_or(default_port)
+    })
 }

@@ -150,7 +150,7 @@ impl Policy {
                 header: "Connection: Upgrade",
             });
         }
-        let host = self.check_host(request)?;
+        let host = self.host(request)?;
         match single(request, &SEC_WEBSOCKET_VERSION, "Sec-WebSocket-Version")? {
             Some(version) if version == "13" => {}
             _ => return Err(Refusal::Version),
@@ -184,7 +184,11 @@ impl Policy {
     /// # Errors
     ///
     /// When it is missing, repeated, malformed, or not among [`Policy::hosts`].
-    pub fn check_host<'a>(&self, request: &'a Request<()>) -> Result<&'a str, Refusal> {
+    pub fn check_host(&self, request: &Request<()>) -> Result<(), Refusal> {
+        self.host(request).map(|_| ())
+    }
+
+    fn host<'a>(&self, request: &'a Request<()>) -> Result<Host<'a>, Refusal> {
         let Some(value) = single(request, &HOST, "Host")? else {
             return Err(Refusal::Missing { header: "Host" });
         };
@@ -197,15 +201,15 @@ impl Policy {
                 host: quoted(value.as_bytes()),
             });
         }
-        Ok(text)
+        Ok(host)
     }
 
-    fn check_origin(&self, request: &Request<()>, host: &str) -> Result<(), Refusal> {
+    fn check_origin(&self, request: &Request<()>, host: Host<'_>) -> Result<(), Refusal> {
         let Some(value) = single(request, &ORIGIN, "Origin")? else {
             return Ok(());
         };
         match value.to_str() {
-            Ok(origin) if self.origins.allow(origin, host) => Ok(()),
+            Ok(origin) if self.origins.allow_at(origin, Some(host)) => Ok(()),
             _ => Err(Refusal::Origin {
                 origin: quoted(value.as_bytes()),
             }),

@@ -231,8 +231,6 @@ fn plain_requests_have_their_host_checked_too() {
         let limits = std::sync::Arc::new(Limits::default());
         let mut handshake = ServerHandshake::new(START, limits);
         let request = handshake.handle_input(&head).1.unwrap().unwrap();
-        let found = policy.check_host(&request);
-        assert_eq!(found.is_ok(), allowed);
-        assert!(found.is_err() || found == Ok(host));
+        assert_eq!(policy.check_host(&request).is_ok(), allowed, "{host}");
     }
 }
