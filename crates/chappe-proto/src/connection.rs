@@ -320,7 +320,7 @@ impl Connection {
             });
         }
         match (&self.endpoint, message) {
-            (Endpoint::Server, Payload::Prepared(prepared)) => out.put_shared(prepared.frame()),
+            (Endpoint::Server, Payload::Prepared(prepared)) => out.put_prepared(prepared.frame()),
             (Endpoint::Server, Payload::SharedText(text)) => {
                 put_shared_frame(Kind::Text, text.as_bytes(), out);
             }

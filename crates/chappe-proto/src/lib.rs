@@ -30,6 +30,7 @@
 
 pub mod handshake;
 
+mod chunk;
 mod close_code;
 mod closing;
 mod connection;
@@ -50,6 +51,7 @@ mod terms;
 mod time;
 mod utf8;
 
+pub use chunk::FrameRange;
 pub use close_code::CloseCode;
 pub use closing::{Cause, CloseFrame, Ended};
 pub use connection::{Connection, Event};
@@ -58,7 +60,7 @@ pub use limits::Limits;
 pub use owned::Message;
 pub use page::Page;
 pub use payload::{Outbox, Payload};
-pub use prepared::Prepared;
+pub use prepared::{Prepared, SharedFrame};
 pub use random::{Random, SystemRandom};
 pub use reading::PartialMessage;
 pub use terms::{Kind, Role, Side, State};

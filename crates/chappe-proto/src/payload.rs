@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, SharedFrame};
 use crate::terms::Kind;
 use crate::utf8::Utf8Bytes;
 
@@ -85,6 +85,14 @@ pub trait Outbox {
     /// Appends bytes that need not be copied: whoever holds them will not change them.
     fn put_shared(&mut self, bytes: &Bytes) {
         self.tail().extend_from_slice(bytes);
+    }
+
+    /// Appends a frame that was prepared for many. A short one is copied unless this says otherwise.
+    fn put_prepared(&mut self, frame: &SharedFrame) {
+        match frame {
+            SharedFrame::Short(range) => self.tail().extend_from_slice(range),
+            SharedFrame::Long(bytes) => self.put_shared(bytes),
+        }
     }
 }
 

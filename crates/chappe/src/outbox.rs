@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!   own:     [ frames.............|........|............ ]   one buffer, from the thread's pool
-//!   shared:                       ▲ A      ▲ B               written where they stand
+//!   pieces:                       ▲ A      ▲ B               written where they stand
+//!
+//!   range:   [ short frames that were prepared for many ]    while there is nothing else
 //! ```
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
+use chappe_proto::{FrameRange, SharedFrame};
 
 use crate::buffer;
 
@@ -18,17 +21,25 @@ pub(crate) struct Outbox {
     own: Vec<u8>,
     /// Bytes of `own` that are written: `0 <= own_written <= own.len()`.
     own_written: usize,
-    /// In a box, as most connections refer to none.
-    shared: Option<Box<Shared>>,
-    /// Whether the bytes that come are referred to by many: then none of them is this one's.
-    pub(crate) prepared: bool,
+    referred: Referred,
 }
 
-/// What is referred to. There is at least one piece.
+/// What is referred to.
 #[derive(Debug, Default)]
-struct Shared {
-    pieces: VecDeque<Piece>,
-    /// Bytes in `pieces` that are not written.
+enum Referred {
+    #[default]
+    Nothing,
+    /// Frames that follow each other: then nothing is in `own`.
+    Range(FrameRange),
+    /// In a box, as most connections refer to none.
+    Pieces(Box<Pieces>),
+}
+
+/// There is at least one.
+#[derive(Debug, Default)]
+struct Pieces {
+    queue: VecDeque<Piece>,
+    /// Bytes of them that are not written.
     bytes: usize,
 }
 
@@ -37,77 +48,86 @@ struct Piece {
     /// How many bytes of `own` come before these.
     after: usize,
     bytes: Bytes,
+    /// Whether many refer to them: then they are not this one's memory.
     prepared: bool,
 }
 
 impl Outbox {
     /// Bytes that are not written.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        let shared = self.shared.as_ref().map_or(0, |shared| shared.bytes);
-        self.own.len() - self.own_written + shared
+        let referred = match &self.referred {
+            Referred::Nothing => 0,
+            Referred::Range(range) => range.len(),
+            Referred::Pieces(pieces) => pieces.bytes,
+        };
+        self.own.len() - self.own_written + referred
     }
 
     /// Bytes of memory that this outbox holds for itself.
     pub(crate) fn held_bytes(&self) -> usize {
-        let alone = self.pieces().filter(|piece| !piece.prepared);
-        self.own.len() + alone.map(|piece| piece.bytes.len()).sum::<usize>()
+        let referred = match &self.referred {
+            Referred::Nothing => 0,
+            Referred::Range(range) => range.len(),
+            Referred::Pieces(pieces) => pieces.held_bytes(),
+        };
+        self.own.len() + referred
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn pieces(&self) -> impl Iterator<Item = &Piece> {
-        self.shared.iter().flat_map(|shared| &shared.pieces)
-    }
-
     /// What comes next, where it is all in one piece.
     pub(crate) fn in_one_piece(&self) -> Option<&[u8]> {
-        self.shared.is_none().then(|| &self.own[self.own_written..])
+        match &self.referred {
+            Referred::Nothing => Some(&self.own[self.own_written..]),
+            Referred::Range(range) => Some(range),
+            Referred::Pieces(_) => None,
+        }
     }
 
     /// Fills `slices` with what comes next, and tells how many it used.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
-        let mut at = self.own_written;
         let mut put = |bytes: &'a [u8]| {
             if !bytes.is_empty() && used < slices.len() {
                 slices[used] = IoSlice::new(bytes);
                 used += 1;
             }
         };
-        // One piece refers to two slices at most; the rest of a long queue comes next time.
-        for piece in self.pieces().take(SLICES_MAX) {
-            put(&self.own[at..piece.after]);
-            put(&piece.bytes);
-            at = piece.after;
-        }
-        if self.pieces().nth(SLICES_MAX).is_none() {
-            put(&self.own[at..]);
+        let mut at = self.own_written;
+        match &self.referred {
+            Referred::Nothing => put(&self.own[at..]),
+            Referred::Range(range) => put(range),
+            Referred::Pieces(pieces) => {
+                // One refers to two slices at most; the rest of a long queue comes next time.
+                for piece in pieces.queue.iter().take(SLICES_MAX) {
+                    put(&self.own[at..piece.after]);
+                    put(&piece.bytes);
+                    at = piece.after;
+                }
+                if pieces.queue.len() <= SLICES_MAX {
+                    put(&self.own[at..]);
+                }
+            }
         }
         used
     }
 
     /// Takes note that this many bytes are written.
-    pub(crate) fn advance(&mut self, mut written: usize) {
-        while let Some(shared) = &mut self.shared {
-            let piece = shared.pieces.front_mut().expect("there is at least one");
-            let own = written.min(piece.after - self.own_written);
-            self.own_written += own;
-            written -= own;
-            let of_piece = written.min(piece.bytes.len());
-            bytes::Buf::advance(&mut piece.bytes, of_piece);
-            shared.bytes -= of_piece;
-            written -= of_piece;
-            if !piece.bytes.is_empty() {
-                break;
-            }
-            shared.pieces.pop_front();
-            if shared.pieces.is_empty() {
-                self.shared = None;
+    pub(crate) fn advance(&mut self, written: usize) {
+        match &mut self.referred {
+            Referred::Nothing => self.own_written += written,
+            Referred::Range(range) => range.advance(written),
+            Referred::Pieces(pieces) => {
+                self.own_written = pieces.advance(self.own_written, written);
+                if pieces.queue.is_empty() {
+                    self.referred = Referred::Nothing;
+                }
             }
         }
-        self.own_written += written;
         if self.is_empty() {
             self.clear();
         }
@@ -115,32 +135,90 @@ impl Outbox {
 
     /// Makes one piece of it, for streams that can't write several at once.
     pub(crate) fn join(&mut self) {
-        let Some(shared) = self.shared.take() else {
+        let length = self.len();
+        let Referred::Pieces(pieces) = &self.referred else {
             return;
         };
-        let left = self.own.len() - self.own_written + shared.bytes;
-        let mut joined = Vec::with_capacity(left);
+        let mut joined = Vec::with_capacity(length);
         let mut at = self.own_written;
-        for piece in shared.pieces {
+        for piece in &pieces.queue {
             joined.extend_from_slice(&self.own[at..piece.after]);
             joined.extend_from_slice(&piece.bytes);
             at = piece.after;
         }
         joined.extend_from_slice(&self.own[at..]);
-        (self.own, self.own_written) = (joined, 0);
+        *self = Self {
+            own: joined,
+            ..Self::default()
+        };
     }
 
     /// Drops what is not written, and gives the buffer back.
     pub(crate) fn clear(&mut self) {
         buffer::return_write_buffer(std::mem::take(&mut self.own));
         self.own_written = 0;
-        self.shared = None;
+        self.referred = Referred::Nothing;
+    }
+
+    fn refer_to(&mut self, bytes: &Bytes, prepared: bool) {
+        self.end_range();
+        if !matches!(self.referred, Referred::Pieces(_)) {
+            self.referred = Referred::Pieces(Box::default());
+        }
+        if let Referred::Pieces(pieces) = &mut self.referred {
+            pieces.bytes += bytes.len();
+            pieces.queue.push_back(Piece {
+                after: self.own.len(),
+                bytes: bytes.clone(),
+                prepared,
+            });
+        }
+    }
+
+    /// Copies the range, if there is one: something comes that it is not one piece with.
+    #[inline]
+    fn end_range(&mut self) {
+        if let Referred::Range(range) = &self.referred {
+            let mut own = buffer::take_write_buffer();
+            own.extend_from_slice(range);
+            *self = Self {
+                own,
+                ..Self::default()
+            };
+        }
+    }
+}
+
+impl Pieces {
+    fn held_bytes(&self) -> usize {
+        let alone = self.queue.iter().filter(|piece| !piece.prepared);
+        alone.map(|piece| piece.bytes.len()).sum()
+    }
+
+    /// Takes note that this many bytes are written, where so many were of the outbox's own; tells
+    /// how many are then.
+    fn advance(&mut self, mut own_written: usize, mut written: usize) -> usize {
+        while let Some(piece) = self.queue.front_mut() {
+            let own = written.min(piece.after - own_written);
+            own_written += own;
+            written -= own;
+            let of_piece = written.min(piece.bytes.len());
+            bytes::Buf::advance(&mut piece.bytes, of_piece);
+            self.bytes -= of_piece;
+            written -= of_piece;
+            if !piece.bytes.is_empty() {
+                return own_written;
+            }
+            self.queue.pop_front();
+        }
+        own_written + written
     }
 }
 
 impl chappe_proto::Outbox for Outbox {
     #[inline]
     fn tail(&mut self) -> &mut Vec<u8> {
+        self.end_range();
         if self.own.capacity() == 0 {
             self.own = buffer::take_write_buffer();
         }
@@ -148,22 +226,25 @@ impl chappe_proto::Outbox for Outbox {
     }
 
     fn put_shared(&mut self, bytes: &Bytes) {
-        if bytes.len() <= COPY_BYTES_MAX {
-            self.tail().extend_from_slice(bytes);
-        } else {
-            let shared = self.shared.get_or_insert_default();
-            shared.bytes += bytes.len();
-            shared.pieces.push_back(Piece {
-                after: self.own.len(),
-                bytes: bytes.clone(),
-                prepared: self.prepared,
-            });
+        self.refer_to(bytes, false);
+    }
+
+    #[inline]
+    fn put_prepared(&mut self, frame: &SharedFrame) {
+        match (frame, &mut self.referred) {
+            (SharedFrame::Short(frame), Referred::Range(range)) => {
+                if !range.extend(frame) {
+                    self.tail().extend_from_slice(frame);
+                }
+            }
+            (SharedFrame::Short(frame), Referred::Nothing) if self.own.is_empty() => {
+                self.referred = Referred::Range(frame.clone());
+            }
+            (SharedFrame::Short(frame), _) => self.tail().extend_from_slice(frame),
+            (SharedFrame::Long(bytes), _) => self.refer_to(bytes, true),
         }
     }
 }
-
-/// Up to so many bytes, copying costs less than one more piece to write.
-const COPY_BYTES_MAX: usize = 512;
 
 /// Pieces that one write takes at most.
 pub(crate) const SLICES_MAX: usize = 64;
@@ -171,67 +252,165 @@ pub(crate) const SLICES_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chappe_proto::Outbox as _;
+    use chappe_proto::{Outbox as _, Prepared};
+
+    /// What is appended.
+    #[derive(Clone, Copy, Debug)]
+    enum Part {
+        Own,
+        Shared,
+        Nothing,
+        /// A short frame that was prepared right behind the one before.
+        Next,
+        /// A short frame that is the same each time.
+        Same,
+        Long,
+    }
+
+    const PARTS: [Part; 6] = {
+        use Part::{Long, Next, Nothing, Own, Same, Shared};
+        [Own, Shared, Nothing, Next, Same, Long]
+    };
+
+    /// An outbox with these parts, and the bytes that they are.
+    fn filled(parts: &[Part]) -> (Outbox, Vec<u8>) {
+        let mut outbox = Outbox::default();
+        let mut expected = Vec::new();
+        let same = Prepared::text("same");
+        for (number, part) in parts.iter().enumerate() {
+            let prepared = match part {
+                Part::Own => {
+                    outbox.tail().extend_from_slice(b"ab");
+                    expected.extend_from_slice(b"ab");
+                    continue;
+                }
+                Part::Shared | Part::Nothing => {
+                    let bytes: &[u8] = if matches!(part, Part::Nothing) {
+                        b""
+                    } else {
+                        b"CDE"
+                    };
+                    outbox.put_shared(&Bytes::from_static(bytes));
+                    expected.extend_from_slice(bytes);
+                    continue;
+                }
+                Part::Next => Prepared::text(&number.to_string()),
+                Part::Same => same.clone(),
+                Part::Long => Prepared::binary(&[number as u8; 600]),
+            };
+            outbox.put_prepared(prepared.frame());
+            expected.extend_from_slice(prepared.frame());
+        }
+        (outbox, expected)
+    }
 
     /// What is left, as one string of bytes.
     fn left(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let used = outbox.slices(&mut slices);
-        slices[..used]
-            .iter()
-            .flat_map(|slice| slice.to_vec())
-            .collect()
+        let bytes = slices[..used].iter().flat_map(|slice| slice.to_vec());
+        let bytes = bytes.collect();
+        if let Some(piece) = outbox.in_one_piece() {
+            assert_eq!(piece, bytes, "one piece is what the slices are");
+        }
+        bytes
     }
 
-    fn filled() -> Outbox {
-        let mut outbox = Outbox::default();
-        outbox.tail().extend_from_slice(b"ab");
-        outbox.put_shared(&Bytes::from_static(b"CDE"));
-        outbox.put_shared(&Bytes::from_static(b""));
-        outbox.put_shared(&Bytes::from_static(b"F"));
-        outbox.tail().extend_from_slice(b"gh");
-        outbox
+    /// Whether all that is left is a range.
+    fn is_range(outbox: &Outbox) -> bool {
+        matches!(outbox.referred, Referred::Range(_)) && outbox.own.capacity() == 0
+    }
+
+    /// All ways to append so many parts.
+    fn ways(count: usize) -> Vec<Vec<Part>> {
+        (0..count).fold(vec![Vec::new()], |ways, _| {
+            let longer = |way: &Vec<Part>| PARTS.map(|part| [&way[..], &[part]].concat());
+            ways.iter().flat_map(longer).collect()
+        })
+    }
+
+    #[test]
+    fn outbox_keeps_the_order_whatever_is_appended() {
+        for parts in (0..=5).flat_map(ways) {
+            let (outbox, expected) = filled(&parts);
+            assert_eq!(left(&outbox), expected, "{parts:?}");
+            assert_eq!(outbox.len(), expected.len(), "{parts:?}");
+            assert_eq!(outbox.is_empty(), expected.is_empty(), "{parts:?}");
+        }
     }
 
     #[test]
     fn outbox_keeps_the_order_however_it_is_written() {
-        for first in 0..=8 {
-            for second in 0..=8 - first {
-                let mut outbox = filled();
-                outbox.advance(first);
-                assert_eq!(left(&outbox), b"abCDEFgh"[first..], "after {first}");
-                outbox.advance(second);
-                assert_eq!(
-                    left(&outbox),
-                    b"abCDEFgh"[first + second..],
-                    "{first}, {second}"
-                );
-                assert_eq!(outbox.len(), 8 - first - second);
+        for parts in (1..=3).flat_map(ways) {
+            let (_, expected) = filled(&parts);
+            // Within a long frame every byte is like the next.
+            let cuts: Vec<_> = (0..=expected.len()).filter(|at| at % 600 < 12).collect();
+            for first in &cuts {
+                for second in cuts.iter().filter(|second| *second >= first) {
+                    let (mut outbox, expected) = filled(&parts);
+                    outbox.advance(*first);
+                    outbox.advance(second - first);
+                    let what = format!("{parts:?}, written up to {first}, then up to {second}");
+                    assert_eq!(left(&outbox), expected[*second..], "{what}");
+                    assert_eq!(outbox.len(), expected.len() - second, "{what}");
+                    outbox.tail().extend_from_slice(b"more");
+                    assert_eq!(
+                        left(&outbox),
+                        [&expected[*second..], b"more"].concat(),
+                        "{what}"
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn outbox_joins_what_is_left() {
-        for written in 0..=8 {
-            let mut outbox = filled();
-            outbox.advance(written);
-            outbox.join();
-            assert_eq!(left(&outbox), b"abCDEFgh"[written..], "after {written}");
-            assert_eq!(outbox.len(), 8 - written);
+        for parts in ways(4) {
+            for written in 0..=4 {
+                let (mut outbox, expected) = filled(&parts);
+                let written = written.min(expected.len());
+                outbox.advance(written);
+                outbox.join();
+                assert_eq!(
+                    left(&outbox),
+                    expected[written..],
+                    "{parts:?} after {written}"
+                );
+                assert!(outbox.in_one_piece().is_some(), "{parts:?} after {written}");
+            }
+        }
+    }
+
+    #[test]
+    fn outbox_refers_to_short_frames_that_follow_each_other() {
+        let (mut outbox, expected) = filled(&[Part::Next; 100]);
+        assert!(is_range(&outbox), "{outbox:?}");
+        assert_eq!(outbox.held_bytes(), expected.len());
+        outbox.advance(expected.len() - 1);
+        assert!(is_range(&outbox), "{outbox:?}");
+        outbox.advance(1);
+        assert!(outbox.is_empty() && !is_range(&outbox), "{outbox:?}");
+    }
+
+    #[test]
+    fn outbox_copies_short_frames_that_do_not() {
+        for parts in [
+            [Part::Same, Part::Same],
+            [Part::Own, Part::Next],
+            [Part::Next, Part::Own],
+        ] {
+            let (outbox, _) = filled(&parts);
+            assert!(
+                !is_range(&outbox) && outbox.in_one_piece().is_some(),
+                "{parts:?}"
+            );
         }
     }
 
     #[test]
     fn outbox_of_many_pieces_is_written_in_turns() {
-        let mut outbox = Outbox::default();
-        let mut expected = Vec::new();
-        for index in 0..300_u32 {
-            outbox.tail().extend_from_slice(&index.to_be_bytes());
-            outbox.put_shared(&Bytes::copy_from_slice(&index.to_le_bytes()));
-            expected.extend_from_slice(&index.to_be_bytes());
-            expected.extend_from_slice(&index.to_le_bytes());
-        }
+        let (mut outbox, expected) = filled(&[Part::Own, Part::Long].repeat(300));
         let mut written = Vec::new();
         while !outbox.is_empty() {
             let piece = left(&outbox);

@@ -154,7 +154,6 @@ impl Inner {
 
     /// Frames a message, whether there is room or not.
     pub(crate) fn send_now(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
-        self.outbox.prepared = matches!(message, Payload::Prepared(_));
         if self.write_failed || self.connection.send(message, &mut self.outbox).is_err() {
             return Err(NotSent::Closed(self.ended.clone()));
         }

@@ -205,8 +205,9 @@ impl Sender {
 
     /// Queues a message that was prepared once for many connections; see [`send`](Self::send).
     ///
-    /// A server's connection does not frame it again, and refers to it where it is large: above 512
-    /// bytes it is not copied either.
+    /// A server's connection does not frame it again. It is written from where it stands if its
+    /// frame is longer than 512 bytes, or stands right behind what was queued before: messages that
+    /// one thread prepares and sends one after the other, each to all, are not copied.
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ use crate::workspace;
 
 /// The files that exist for `unsafe` code.
 const UNSAFE_FILES: &[&str] = &[
+    "crates/chappe-proto/src/chunk.rs",
     "crates/chappe-proto/src/utf8.rs",
     // A function of the C library.
     "crates/chappe/src/trim.rs",

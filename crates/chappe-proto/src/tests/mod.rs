@@ -15,6 +15,7 @@ use crate::{
     Time,
 };
 
+mod chunk;
 mod close_frame;
 mod closing;
 mod control;

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::{Kind, Outbox, Payload, Prepared, ProtocolError, Role, SendError, State, Utf8Bytes};
+use crate::{
+    Kind, Outbox, Payload, Prepared, ProtocolError, Role, SendError, SharedFrame, State, Utf8Bytes,
+};
 
 use super::{KEY, ROLES, START, Scenario, close, frame, hex, pattern};
 
@@ -21,7 +23,7 @@ enum Part {
 }
 
 impl Part {
-    fn shared(bytes: &Bytes) -> Self {
+    fn shared(bytes: &[u8]) -> Self {
         Self::Shared(bytes.as_ptr(), bytes.len())
     }
 }
@@ -34,6 +36,11 @@ impl Outbox for Recorder {
     fn put_shared(&mut self, bytes: &Bytes) {
         self.end_tail();
         self.parts.push(Part::shared(bytes));
+    }
+
+    fn put_prepared(&mut self, frame: &SharedFrame) {
+        self.end_tail();
+        self.parts.push(Part::shared(frame));
     }
 }
 
@@ -115,11 +122,11 @@ fn server_refers_to_prepared_messages() {
     for length in LENGTHS {
         let payload = pattern(length);
         let binary = Prepared::binary(&payload);
-        assert_eq!(binary.frame(), &frame(Role::Server, 0x82, &payload));
+        assert_eq!(binary.frame()[..], frame(Role::Server, 0x82, &payload));
         assert_eq!(binary.payload(), payload);
         assert_eq!(binary.kind(), Kind::Binary);
         let text = Prepared::text(&"x".repeat(length));
-        assert_eq!(text.frame(), &frame(Role::Server, 0x81, text.payload()));
+        assert_eq!(text.frame()[..], frame(Role::Server, 0x81, text.payload()));
         assert_eq!(text.payload(), "x".repeat(length).as_bytes());
         assert_eq!(text.kind(), Kind::Text);
         for prepared in [binary, text] {

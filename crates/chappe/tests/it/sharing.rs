@@ -106,6 +106,30 @@ async fn small_prepared_messages_are_written_in_one_slice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn short_messages_prepared_one_after_the_other_are_written_from_where_they_stand() {
+    let mut connections = Vec::new();
+    for _ in 0..10 {
+        connections.push(accepted().await);
+    }
+    let news: Vec<_> = (0..16).map(|number| format!("news {number}")).collect();
+    let prepared: Vec<_> = news.iter().map(|news| Prepared::text(news)).collect();
+    for prepared in &prepared {
+        for (ws, _) in &connections {
+            ws.try_send_prepared(prepared).unwrap();
+        }
+    }
+    settle().await;
+    let first = prepared[0].frame().as_ptr().addr();
+    let end = prepared[15].frame().as_ptr_range().end.addr();
+    for (_, peer) in &connections {
+        assert_eq!(peer.take_slices(), vec![first..end], "they were copied");
+        let frames: Vec<_> = news.iter().map(|news| Frame::text(news)).collect();
+        assert_eq!(peer.take_frames(), frames);
+        assert_eq!(peer.take_calls().writes, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn stream_that_takes_one_slice_at_a_time_gets_all_in_one() {
     let options = Options {
         vectored: false,
