@@ -1,10 +1,10 @@
 //! What is to be written to one connection, in order: bytes of its own, and bytes it refers to.
 //!
 //! ```text
-//!   own:     [ frames.............|........|............ ]   one buffer, from the thread's pool
+//!   base:    [ frames.............|........|............ ]   its own buffer, of the thread's pool
 //!   pieces:                       ▲ A      ▲ B               written where they stand
 //!
-//!   range:   [ short frames that were prepared for many ]    while there is nothing else
+//!   base:    [ short frames that were prepared for many ]    a range, while there is nothing else
 //! ```
 
 use std::collections::VecDeque;
@@ -18,24 +18,27 @@ use crate::buffer;
 /// Bytes of frames that wait to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    own: Vec<u8>,
-    /// Bytes of `own` that are written: `0 <= own_written <= own.len()`.
+    base: Base,
+    /// Bytes of the own buffer that are written: at most all of them.
     own_written: usize,
-    referred: Referred,
+    /// In a box, as most connections refer to none. While there is one, the base is a buffer.
+    pieces: Option<Box<Pieces>>,
 }
 
-/// What is referred to.
-#[derive(Debug, Default)]
-enum Referred {
-    #[default]
-    Nothing,
-    /// Frames that follow each other: then nothing is in `own`.
+#[derive(Debug)]
+enum Base {
+    Own(Vec<u8>),
+    /// Frames that follow each other, referred to. It is not empty.
     Range(FrameRange),
-    /// In a box, as most connections refer to none.
-    Pieces(Box<Pieces>),
 }
 
-/// There is at least one.
+impl Default for Base {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
+/// What is referred to, among the own bytes. There is at least one, and none is empty.
 #[derive(Debug, Default)]
 struct Pieces {
     queue: VecDeque<Piece>,
@@ -45,7 +48,7 @@ struct Pieces {
 
 #[derive(Debug)]
 struct Piece {
-    /// How many bytes of `own` come before these.
+    /// How many own bytes come before these.
     after: usize,
     bytes: Bytes,
     /// Whether many refer to them: then they are not this one's memory.
@@ -56,35 +59,35 @@ impl Outbox {
     /// Bytes that are not written.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        let referred = match &self.referred {
-            Referred::Nothing => 0,
-            Referred::Range(range) => range.len(),
-            Referred::Pieces(pieces) => pieces.bytes,
-        };
-        self.own.len() - self.own_written + referred
+        let pieces = self.pieces.as_ref().map_or(0, |pieces| pieces.bytes);
+        match &self.base {
+            Base::Own(own) => own.len() - self.own_written + pieces,
+            Base::Range(range) => range.len(),
+        }
     }
 
     /// Bytes of memory that this outbox holds for itself.
     pub(crate) fn held_bytes(&self) -> usize {
-        let referred = match &self.referred {
-            Referred::Nothing => 0,
-            Referred::Range(range) => range.len(),
-            Referred::Pieces(pieces) => pieces.held_bytes(),
-        };
-        self.own.len() + referred
+        let pieces = self.pieces.as_ref().map_or(0, |pieces| pieces.held_bytes());
+        match &self.base {
+            Base::Own(own) => own.len() + pieces,
+            Base::Range(range) => range.len(),
+        }
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        match &self.base {
+            Base::Own(own) => own.len() == self.own_written && self.pieces.is_none(),
+            Base::Range(_) => false,
+        }
     }
 
     /// What comes next, where it is all in one piece.
     pub(crate) fn in_one_piece(&self) -> Option<&[u8]> {
-        match &self.referred {
-            Referred::Nothing => Some(&self.own[self.own_written..]),
-            Referred::Range(range) => Some(range),
-            Referred::Pieces(_) => None,
+        match &self.base {
+            Base::Own(own) => self.pieces.is_none().then(|| &own[self.own_written..]),
+            Base::Range(range) => Some(range),
         }
     }
 
@@ -97,19 +100,19 @@ impl Outbox {
                 used += 1;
             }
         };
-        let mut at = self.own_written;
-        match &self.referred {
-            Referred::Nothing => put(&self.own[at..]),
-            Referred::Range(range) => put(range),
-            Referred::Pieces(pieces) => {
+        match &self.base {
+            Base::Range(range) => put(range),
+            Base::Own(own) => {
+                let mut at = self.own_written;
+                let mut queue = self.pieces.iter().flat_map(|pieces| &pieces.queue);
                 // One refers to two slices at most; the rest of a long queue comes next time.
-                for piece in pieces.queue.iter().take(SLICES_MAX) {
-                    put(&self.own[at..piece.after]);
+                for piece in queue.by_ref().take(SLICES_MAX) {
+                    put(&own[at..piece.after]);
                     put(&piece.bytes);
                     at = piece.after;
                 }
-                if pieces.queue.len() <= SLICES_MAX {
-                    put(&self.own[at..]);
+                if queue.next().is_none() {
+                    put(&own[at..]);
                 }
             }
         }
@@ -118,13 +121,18 @@ impl Outbox {
 
     /// Takes note that this many bytes are written.
     pub(crate) fn advance(&mut self, written: usize) {
-        match &mut self.referred {
-            Referred::Nothing => self.own_written += written,
-            Referred::Range(range) => range.advance(written),
-            Referred::Pieces(pieces) => {
+        match (&mut self.base, &mut self.pieces) {
+            (Base::Range(range), _) => {
+                range.advance(written);
+                if range.is_empty() {
+                    self.base = Base::default();
+                }
+            }
+            (Base::Own(_), None) => self.own_written += written,
+            (Base::Own(_), Some(pieces)) => {
                 self.own_written = pieces.advance(self.own_written, written);
                 if pieces.queue.is_empty() {
-                    self.referred = Referred::Nothing;
+                    self.pieces = None;
                 }
             }
         }
@@ -135,57 +143,56 @@ impl Outbox {
 
     /// Makes one piece of it, for streams that can't write several at once.
     pub(crate) fn join(&mut self) {
-        let length = self.len();
-        let Referred::Pieces(pieces) = &self.referred else {
+        let (Some(pieces), Base::Own(own)) = (&self.pieces, &self.base) else {
             return;
         };
-        let mut joined = Vec::with_capacity(length);
+        let mut joined = Vec::with_capacity(self.len());
         let mut at = self.own_written;
         for piece in &pieces.queue {
-            joined.extend_from_slice(&self.own[at..piece.after]);
+            joined.extend_from_slice(&own[at..piece.after]);
             joined.extend_from_slice(&piece.bytes);
             at = piece.after;
         }
-        joined.extend_from_slice(&self.own[at..]);
+        joined.extend_from_slice(&own[at..]);
         *self = Self {
-            own: joined,
+            base: Base::Own(joined),
             ..Self::default()
         };
     }
 
     /// Drops what is not written, and gives the buffer back.
     pub(crate) fn clear(&mut self) {
-        buffer::return_write_buffer(std::mem::take(&mut self.own));
-        self.own_written = 0;
-        self.referred = Referred::Nothing;
+        if let Base::Own(own) = std::mem::take(self).base {
+            buffer::return_write_buffer(own);
+        }
+    }
+
+    /// The own buffer. A range is copied there: something comes that it is not one piece with.
+    #[inline]
+    fn own(&mut self) -> &mut Vec<u8> {
+        if let Base::Range(range) = &self.base {
+            let mut own = buffer::take_write_buffer();
+            own.extend_from_slice(range);
+            self.base = Base::Own(own);
+        }
+        match &mut self.base {
+            Base::Own(own) => own,
+            Base::Range(_) => unreachable!("it was copied"),
+        }
     }
 
     fn refer_to(&mut self, bytes: &Bytes, prepared: bool) {
-        self.end_range();
-        if !matches!(self.referred, Referred::Pieces(_)) {
-            self.referred = Referred::Pieces(Box::default());
+        if bytes.is_empty() {
+            return;
         }
-        if let Referred::Pieces(pieces) = &mut self.referred {
-            pieces.bytes += bytes.len();
-            pieces.queue.push_back(Piece {
-                after: self.own.len(),
-                bytes: bytes.clone(),
-                prepared,
-            });
-        }
-    }
-
-    /// Copies the range, if there is one: something comes that it is not one piece with.
-    #[inline]
-    fn end_range(&mut self) {
-        if let Referred::Range(range) = &self.referred {
-            let mut own = buffer::take_write_buffer();
-            own.extend_from_slice(range);
-            *self = Self {
-                own,
-                ..Self::default()
-            };
-        }
+        let after = self.own().len();
+        let pieces = self.pieces.get_or_insert_default();
+        pieces.bytes += bytes.len();
+        pieces.queue.push_back(Piece {
+            after,
+            bytes: bytes.clone(),
+            prepared,
+        });
     }
 }
 
@@ -218,11 +225,11 @@ impl Pieces {
 impl chappe_proto::Outbox for Outbox {
     #[inline]
     fn tail(&mut self) -> &mut Vec<u8> {
-        self.end_range();
-        if self.own.capacity() == 0 {
-            self.own = buffer::take_write_buffer();
+        let own = self.own();
+        if own.capacity() == 0 {
+            *own = buffer::take_write_buffer();
         }
-        &mut self.own
+        own
     }
 
     fn put_shared(&mut self, bytes: &Bytes) {
@@ -231,17 +238,19 @@ impl chappe_proto::Outbox for Outbox {
 
     #[inline]
     fn put_prepared(&mut self, frame: &SharedFrame) {
-        match (frame, &mut self.referred) {
-            (SharedFrame::Short(frame), Referred::Range(range)) => {
-                if !range.extend(frame) {
-                    self.tail().extend_from_slice(frame);
-                }
-            }
-            (SharedFrame::Short(frame), Referred::Nothing) if self.own.is_empty() => {
-                self.referred = Referred::Range(frame.clone());
-            }
-            (SharedFrame::Short(frame), _) => self.tail().extend_from_slice(frame),
-            (SharedFrame::Long(bytes), _) => self.refer_to(bytes, true),
+        let frame = match frame {
+            SharedFrame::Short(frame) => frame,
+            SharedFrame::Long(bytes) => return self.refer_to(bytes, true),
+        };
+        if let Base::Range(range) = &mut self.base
+            && range.extend(frame)
+        {
+            return;
+        }
+        if self.is_empty() {
+            self.base = Base::Range(frame.clone());
+        } else {
+            self.tail().extend_from_slice(frame);
         }
     }
 }
@@ -318,7 +327,7 @@ mod tests {
 
     /// Whether all that is left is a range.
     fn is_range(outbox: &Outbox) -> bool {
-        matches!(outbox.referred, Referred::Range(_)) && outbox.own.capacity() == 0
+        matches!(outbox.base, Base::Range(_))
     }
 
     /// All ways to append so many parts.

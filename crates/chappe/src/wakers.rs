@@ -114,6 +114,9 @@ impl Wakers {
 
     /// Wakes those who wait for room, for a flush, for a pong or for the end.
     pub(crate) fn wake_waiting(&mut self) {
+        if self.nobody_waits() {
+            return;
+        }
         // With its memory: whoever waited once may be idle from here on.
         for waker in std::mem::take(&mut self.waiting) {
             waker.wake();
