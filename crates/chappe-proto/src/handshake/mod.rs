@@ -36,12 +36,13 @@ pub use server::{Acceptance, Policy, Refusal, ServerHandshake, is_upgrade};
 
 /// Whether a comma-separated header, over all of its lines, holds this token (RFC 9110, 5.6.1).
 pub(crate) fn has_token(headers: &http::HeaderMap, name: &http::HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|&byte| byte == b',')
-            .any(|found| found.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-    })
+    let is_it = |found: &[u8]| found.trim_ascii().eq_ignore_ascii_case(token.as_bytes());
+    headers
+        .get_all(name)
+        .iter()
+        // A list with other bytes in it is none of tokens.
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.as_bytes().split(|&byte| byte == b',').any(is_it))
 }
 
 /// Whether this is a token: what header names, subprotocols and extensions are made of

@@ -174,6 +174,7 @@ fn server_refuses_what_is_no_websocket_handshake() {
         "x-upgrade",
         "up grade",
         "upgrade;q=1",
+        "upgrade, \u{e9}",
     ] {
         check_refuses(&Head::request().value("Connection", value), &expected);
     }
