@@ -69,9 +69,9 @@ impl ChunkWriter {
         let start = self.filled;
         for piece in pieces {
             let room = &chunk.0[self.filled..self.filled + piece.len()];
-            // SAFETY: the room is as long as the piece and in the chunk, so it overlaps with no
-            // slice. No range covers it, and nobody else writes this chunk: `filled` only grows
-            // while there are ranges, and no two writers have one chunk.
+            // SAFETY: the room is as long as the piece, and all of it in the chunk. No range covers
+            // it, so nobody reads it, nor does the piece lie there; and nobody else writes it:
+            // `filled` only grows while there are ranges, and no two writers have one chunk.
             unsafe {
                 let room = UnsafeCell::raw_get(room.as_ptr());
                 room.copy_from_nonoverlapping(piece.as_ptr(), piece.len());
@@ -89,7 +89,7 @@ impl ChunkWriter {
 /// One or more frames, one behind the other, in memory that others refer to as well.
 ///
 /// ```
-/// use chappe_proto::{SharedFrame, Prepared};
+/// use chappe_proto::{Prepared, SharedFrame};
 ///
 /// let (first, second) = (Prepared::text("one"), Prepared::text("two"));
 /// let (SharedFrame::Short(first), SharedFrame::Short(second)) = (first.frame(), second.frame())

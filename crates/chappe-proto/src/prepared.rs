@@ -31,6 +31,13 @@ pub struct Prepared {
 }
 
 /// A frame as a server sends it, header and payload, not masked. Cloning copies nothing.
+///
+/// ```
+/// use chappe_proto::{Prepared, SharedFrame};
+///
+/// assert!(matches!(Prepared::text("hello").frame(), SharedFrame::Short(_)));
+/// assert!(matches!(Prepared::binary(&[0; 1000]).frame(), SharedFrame::Long(_)));
+/// ```
 #[derive(Clone, Debug)]
 pub enum SharedFrame {
     /// Up to 512 bytes: mostly right behind the frame that the same thread prepared before.

@@ -66,7 +66,8 @@ impl Outbox {
         }
     }
 
-    /// Bytes of memory that this outbox holds for itself.
+    /// Bytes of memory that this outbox holds for itself. A range counts, though others may refer
+    /// to it as well: it is short, and may be the last that does.
     pub(crate) fn held_bytes(&self) -> usize {
         let pieces = self.pieces.as_ref().map_or(0, |pieces| pieces.held_bytes());
         match &self.base {

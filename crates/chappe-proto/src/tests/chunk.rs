@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(config(if cfg!(miri) { 20 } else { 2000 }))]
+    #![proptest_config(config(2000))]
 
     /// Ranges are taken, joined, cut and dropped in any order: each one reads as its copy does,
     /// whatever was written meanwhile.
