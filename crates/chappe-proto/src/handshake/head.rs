@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
@@ -53,7 +54,8 @@ impl HeadReader {
 
     /// The request whose head is complete.
     pub(crate) fn request(&self) -> Result<Request<()>, HeadError> {
-        let (start, headers) = self.split()?;
+        let head = Bytes::copy_from_slice(&self.bytes);
+        let (start, headers) = self.split(&head)?;
         let mut words = start.split(|&byte| byte == b' ');
         let (Some(method), Some(target), Some(version), None) =
             (words.next(), words.next(), words.next(), words.next())
@@ -67,14 +69,16 @@ impl HeadReader {
         if target.first() != Some(&b'/') || target.contains(&b'#') {
             return Err(HeadError::Target);
         }
-        *request.uri_mut() = Uri::try_from(target).map_err(|_| HeadError::Target)?;
+        *request.uri_mut() =
+            Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| HeadError::Target)?;
         *request.headers_mut() = headers;
         Ok(request)
     }
 
     /// The response whose head is complete.
     pub(crate) fn response(&self) -> Result<Response<()>, HeadError> {
-        let (start, headers) = self.split()?;
+        let head = Bytes::copy_from_slice(&self.bytes);
+        let (start, headers) = self.split(&head)?;
         let mut words = start.splitn(3, |&byte| byte == b' ');
         let (Some(version), Some(status)) = (words.next(), words.next()) else {
             return Err(HeadError::StartLine);
@@ -122,8 +126,7 @@ impl HeadReader {
             _ => limits.head_bytes_max,
         };
         let room = end.saturating_sub(self.bytes.len()).min(input.len());
-        let special = |byte: &u8| *byte < 0x20 || *byte == 0x7f;
-        let run = input[..room].iter().position(special).unwrap_or(room);
+        let run = position(&input[..room], |byte| byte < 0x20 || byte == 0x7f).unwrap_or(room);
         self.bytes.extend_from_slice(&input[..run]);
         run
     }
@@ -148,19 +151,36 @@ impl HeadReader {
         Ok(false)
     }
 
-    fn split(&self) -> Result<(&[u8], HeaderMap), HeadError> {
-        // Every LF stands behind a CR, and no CR stands elsewhere.
-        let lines = self.bytes.split(|&byte| byte == b'\n');
-        let mut lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        let start = lines.next().unwrap_or_default();
+    /// The start line, and the headers, whose values share the memory of `head`.
+    fn split<'a>(&self, head: &'a Bytes) -> Result<(&'a [u8], HeaderMap), HeadError> {
         let full = |_| HeadError::TooManyHeaders { max: self.lines };
-        let mut headers = HeaderMap::try_with_capacity(self.lines).map_err(full)?;
-        for line in lines.take_while(|line| !line.is_empty()) {
-            let (name, value) = parse_header(line)?;
+        let (start, mut rest) = split_line(head);
+        let mut headers = HeaderMap::try_with_capacity(self.lines - 1).map_err(full)?;
+        for _ in 1..self.lines {
+            let line;
+            (line, rest) = split_line(rest);
+            let (name, value) = parse_header(line, head)?;
             headers.try_append(name, value).map_err(full)?;
         }
         Ok((start, headers))
     }
+}
+
+/// The first line, and what follows it. Every LF stands behind a CR, and no CR stands elsewhere.
+fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match position(bytes, |byte| byte == b'\r') {
+        Some(end) => (&bytes[..end], &bytes[end + 2..]),
+        None => (bytes, &[]),
+    }
+}
+
+/// Where the first byte of a kind is; looks at sixteen at a time, which takes no more than one.
+fn position(bytes: &[u8], is_it: impl Fn(u8) -> bool) -> Option<usize> {
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let none = |chunk: &&[u8; 16]| !chunk.iter().fold(false, |any, &byte| any | is_it(byte));
+    let start = chunks.iter().take_while(none).count() * 16;
+    let found = bytes[start..].iter().position(|&byte| is_it(byte))?;
+    Some(start + found)
 }
 
 fn parse_version(bytes: &[u8]) -> Result<Version, HeadError> {
@@ -174,15 +194,13 @@ fn parse_version(bytes: &[u8]) -> Result<Version, HeadError> {
     }
 }
 
-fn parse_header(line: &[u8]) -> Result<(HeaderName, HeaderValue), HeadError> {
+fn parse_header(line: &[u8], head: &Bytes) -> Result<(HeaderName, HeaderValue), HeadError> {
     let malformed = || HeadError::Header { line: quoted(line) };
-    let colon = line
-        .iter()
-        .position(|&byte| byte == b':')
-        .ok_or_else(malformed)?;
+    let colon = position(line, |byte| byte == b':').ok_or_else(malformed)?;
     // A name with white space around it is no token, so it fails here (RFC 9112, 5.1).
     let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| malformed())?;
-    let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).map_err(|_| malformed())?;
+    let value = head.slice_ref(line[colon + 1..].trim_ascii());
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| malformed())?;
     Ok((name, value))
 }
 
