@@ -3,6 +3,7 @@
 //! Whatever is started here ends by its process id, also when the generator takes too long.
 
 use std::fs::{self, File};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -22,8 +23,12 @@ const GENERATOR_CORE: &str = "1";
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// How long a run of the generator may take.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
-/// What is done before the measured time, in seconds.
-const WARM_UP: f64 = 0.3;
+/// What is done before the measured time, in seconds. Servers keep running between their runs.
+const WARM_UP: f64 = 0.1;
+/// A server is quiet that used less than a fiftieth of its core for so long.
+const QUIET: Duration = Duration::from_millis(25);
+/// How long a server may take to become quiet.
+const QUIET_LIMIT: Duration = Duration::from_secs(10);
 /// Of a failure's text, so much stands in a cell.
 const FAILURE_CHARACTERS_MAX: usize = 160;
 
@@ -69,6 +74,31 @@ impl Server {
     /// Whether it ended by itself, which a server must not.
     pub(super) fn has_ended(&mut self) -> bool {
         self.running.wait(Duration::ZERO).is_some()
+    }
+
+    /// Waits until the server is done with what the load left behind, such as thousands of
+    /// connections that ended: on the same core, the next run would be slower for it.
+    pub(super) fn wait_until_quiet(&self) {
+        let start = Instant::now();
+        let mut used = self.cpu();
+        while start.elapsed() < QUIET_LIMIT {
+            thread::sleep(QUIET);
+            let before = mem::replace(&mut used, self.cpu());
+            if used.saturating_sub(before) < QUIET / 50 {
+                return;
+            }
+        }
+    }
+
+    /// The time that its threads have run.
+    fn cpu(&self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id()));
+        let threads = threads.into_iter().flatten().flatten();
+        let times = threads.filter_map(|thread| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(times.sum())
     }
 
     /// Puts the server under the row's load and returns what the generator measured.

@@ -1,6 +1,7 @@
 //! A row, measured in turns: run 1 of each peer, run 2 of each, …, in another order each time.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::process::Command;
 
@@ -123,9 +124,8 @@ impl<'a> Turns<'a> {
                 (peer.name.to_owned(), cell)
             })
             .collect();
-        for number in 0..self.runs {
-            for place in 0..self.peers.len() {
-                let peer = self.peers[(number + place) % self.peers.len()];
+        for run in 0..self.runs {
+            for peer in shuffled(&self.peers, run) {
                 let cell = cells.get_mut(peer.name).expect("each peer has a cell");
                 let Some(extent) = extent(peer) else {
                     continue;
@@ -144,9 +144,11 @@ impl<'a> Turns<'a> {
 
     fn turn(&mut self, peer: &'static Peer, extent: Extent, cell: &mut Cell) {
         let row = self.row;
-        let measured = self
-            .server(peer)
-            .and_then(|server| server.measure(row, extent));
+        let measured = self.server(peer).and_then(|server| {
+            let figures = server.measure(row, extent)?;
+            server.wait_until_quiet();
+            Ok(figures)
+        });
         match measured {
             Ok(figures) => cell.runs.push(figures),
             Err(failure) => {
@@ -177,6 +179,17 @@ impl<'a> Turns<'a> {
         }
         Ok(&self.servers[peer.name])
     }
+}
+
+/// The peers in an order of this run's own, so that none has the same before it each time.
+fn shuffled(peers: &[&'static Peer], run: usize) -> Vec<&'static Peer> {
+    let mut order = peers.to_vec();
+    order.sort_by_cached_key(|peer| {
+        let mut hasher = DefaultHasher::new();
+        (run, peer.name).hash(&mut hasher);
+        hasher.finish()
+    });
+    order
 }
 
 fn add_ratios(cells: &mut BTreeMap<String, Cell>) {
