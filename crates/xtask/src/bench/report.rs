@@ -35,8 +35,9 @@ at 2×, Chappe does the same with half the CPU time.**
 const METHOD: &str = "\
 - The server has one core and the generator another (`taskset`). The generator (`benches/load`)
   shares no code with Chappe and checks every byte that comes back.
-- All peers take turns: run 1 of each, run 2 of each, …, in another order each time. A ratio is the
-  median of the ratios of such pairs. Virtual machines drift by half; pairs drift together.
+- All peers take turns: run 1 of each, run 2 of each, …, in another order each time, Chappe and
+  uWebSockets next to each other. A run begins when the server before it has come to rest. A ratio
+  is the median of the ratios of such pairs. Virtual machines drift by half; pairs drift together.
 - Each figure is the median of the runs. \\* stands where the runs differ by more than a third of it.
   † stands where the generator was busy for 95 % of the time or more: the server could do more.
 - All figures, with quartiles: [benchmarks/figures.md](benchmarks/figures.md); each run:

@@ -181,13 +181,19 @@ impl<'a> Turns<'a> {
     }
 }
 
-/// The peers in an order of this run's own, so that none has the same before it each time.
+/// The peers in an order of this run's own, so that none has the same before it each time. Chappe
+/// and uWebSockets, which most targets compare, are next to each other: the machine changes its
+/// speed within seconds.
 fn shuffled(peers: &[&'static Peer], run: usize) -> Vec<&'static Peer> {
-    let mut order = peers.to_vec();
-    order.sort_by_cached_key(|peer| {
+    let place = |name: &str| {
         let mut hasher = DefaultHasher::new();
-        (run, peer.name).hash(&mut hasher);
+        (run, name).hash(&mut hasher);
         hasher.finish()
+    };
+    let mut order = peers.to_vec();
+    order.sort_by_cached_key(|peer| match peer.name {
+        CHAPPE => (place(UWEBSOCKETS), run % 2),
+        name => (place(name), (run + 1) % 2),
     });
     order
 }
@@ -238,4 +244,28 @@ fn print_latencies(cells: &BTreeMap<String, Cell>) {
 /// Such as 2026-01-31.
 fn today() -> String {
     measure::first_line(Command::new("date").args(["-u", "+%Y-%m-%d"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::peers::PEERS;
+    use super::*;
+
+    #[test]
+    fn each_round_has_all_peers_with_chappe_beside_uwebsockets() {
+        let peers: Vec<&Peer> = PEERS.iter().collect();
+        let names = |run| -> Vec<&str> { shuffled(&peers, run).iter().map(|p| p.name).collect() };
+        for run in 0..20 {
+            let order = names(run);
+            let place = |name| order.iter().position(|found| *found == name);
+            let (chappe, peer) = (place(CHAPPE).unwrap(), place(UWEBSOCKETS).unwrap());
+            assert_eq!(chappe.abs_diff(peer), 1, "run {run}: {order:?}");
+            assert_eq!(chappe < peer, run % 2 == 0, "run {run}: {order:?}");
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(sorted.len(), peers.len(), "run {run}: {order:?}");
+            assert_ne!(order, names(run + 1), "run {run}");
+        }
+    }
 }
