@@ -174,7 +174,7 @@ fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Where the first byte of a kind is; looks at sixteen at a time, which takes no more than one.
+/// Where the first byte of a kind is. Sixteen are looked at together, which takes no longer than one.
 fn position(bytes: &[u8], is_it: impl Fn(u8) -> bool) -> Option<usize> {
     let (chunks, _) = bytes.as_chunks::<16>();
     let none = |chunk: &&[u8; 16]| !chunk.iter().fold(false, |any, &byte| any | is_it(byte));

@@ -179,6 +179,34 @@ fn control_bytes_are_refused_wherever_they_stand() {
 }
 
 #[test]
+fn control_bytes_are_found_at_each_place_of_a_long_line() {
+    for place in 0..40 {
+        let mut value = [b'v'; 40];
+        value[place] = 0x01;
+        let head = [b"GET / HTTP/1.1\r\nX: ", &value[..], b"\r\n\r\n"].concat();
+        check_head_fails(&head, HeadError::ControlByte { byte: 1 });
+    }
+}
+
+#[test]
+fn names_and_values_of_each_length_are_read_as_written() {
+    for length in 1..40 {
+        let (path, name) = (format!("/{}", "p".repeat(length)), "n".repeat(length));
+        for value in ["", "v", &"v".repeat(length), &"v:v".repeat(length)] {
+            let head = format!("GET {path} HTTP/1.1\r\n{name}:{value}\r\nLast: one\r\n\r\n");
+            let mut handshake = ServerHandshake::new(START, Arc::default());
+            let (consumed, request) = handshake.handle_input(head.as_bytes());
+            assert_eq!(consumed, head.len(), "{head}");
+            let request = request.expect("it is whole").expect("it is good");
+            assert_eq!(request.uri(), path.as_str(), "{head}");
+            assert_eq!(request.headers()[&name], value, "{head}");
+            assert_eq!(request.headers()["last"], "one", "{head}");
+            assert_eq!(request.headers().len(), 2, "{head}");
+        }
+    }
+}
+
+#[test]
 fn first_line_meets_its_limit() {
     let line = "GET / HTTP/1.1\r\n";
     let exact = limits(|limits| limits.head_line_bytes_max = line.len());
