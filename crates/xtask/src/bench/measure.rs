@@ -88,6 +88,8 @@ impl Server {
                 return;
             }
         }
+        let limit = QUIET_LIMIT.as_secs();
+        println!("  process {} works on {limit} s after its load", self.id());
     }
 
     /// The time that its threads have run.
