@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use crate::run::Outcome;
 use peers::{CHAPPE, PEERS, Peer};
 use results::Results;
-use rows::{ROWS, Row};
+use rows::{Pace, ROWS, Row};
 
 const USAGE: &str = "\
 usage: cargo xtask bench [OPTION...]
@@ -35,14 +35,11 @@ usage: cargo xtask bench [OPTION...]
   --row NAME    only this row; may be given several times
   --peers A,B   only these peers, and Chappe; shown, but not kept, as a row of the document
                 compares what was measured in turns
-  --runs N      alternating runs of each row (default 9)
-  --seconds S   the measured time of a run (default 1)
+  --runs N      alternating runs of each row (by default 21 or 9; 3 or 1 of idle connections)
+  --seconds S   the measured time of a run (by default 0.06 to 0.25)
   --list        the rows and the peers, by name
   --report      write the document from what was measured before
   --quick       instructions and system calls only, against the kept figures";
-
-const RUNS: usize = 9;
-const SECONDS: f64 = 1.0;
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     match arguments.split_first() {
@@ -74,8 +71,9 @@ struct Plan {
     rows: Vec<&'static Row>,
     /// All of them, or those that were asked for.
     peers: Vec<&'static Peer>,
-    runs: usize,
-    seconds: f64,
+    /// Where a row is not to have a pace of its own.
+    runs: Option<usize>,
+    seconds: Option<f64>,
 }
 
 impl Plan {
@@ -83,8 +81,8 @@ impl Plan {
         let mut plan = Self {
             rows: Vec::new(),
             peers: Vec::new(),
-            runs: RUNS,
-            seconds: SECONDS,
+            runs: None,
+            seconds: None,
         };
         let mut arguments = arguments.iter();
         while let Some(option) = arguments.next() {
@@ -95,8 +93,8 @@ impl Plan {
             match option.as_str() {
                 "--row" => plan.rows.push(row(value()?)?),
                 "--peers" => plan.peers = some_peers(value()?)?,
-                "--runs" => plan.runs = number(option, value()?)?,
-                "--seconds" => plan.seconds = number(option, value()?)?,
+                "--runs" => plan.runs = Some(number(option, value()?)?),
+                "--seconds" => plan.seconds = Some(number(option, value()?)?),
                 _ => return Err(format!("bench has no option {option:?}\n\n{USAGE}")),
             }
         }
@@ -106,7 +104,8 @@ impl Plan {
         if plan.peers.is_empty() {
             plan.peers = PEERS.iter().collect();
         }
-        if plan.runs == 0 || !(0.01..=30.0).contains(&plan.seconds) {
+        let can_be_measured = |seconds| (0.01..=30.0).contains(&seconds);
+        if plan.runs == Some(0) || !plan.seconds.is_none_or(can_be_measured) {
             return Err("a row takes at least one run, of 0.01 to 30 seconds".to_owned());
         }
         Ok(plan)
@@ -142,6 +141,14 @@ impl Plan {
             report::write(&results)?;
         }
         Ok(())
+    }
+
+    fn pace(&self, row: &Row) -> Pace {
+        let own = row.pace();
+        Pace {
+            runs: self.runs.unwrap_or(own.runs),
+            seconds: self.seconds.unwrap_or(own.seconds),
+        }
     }
 
     fn is_kept(&self) -> bool {
@@ -224,7 +231,10 @@ mod tests {
         assert_eq!(names, ["handshake", "idle-used"]);
         let names: Vec<_> = some.peers.iter().map(|peer| peer.name).collect();
         assert_eq!(names, [CHAPPE, "ws"]);
-        assert_eq!((some.runs, some.seconds), (3, 0.2));
+        for row in &some.rows {
+            assert_eq!((some.pace(row).runs, some.pace(row).seconds), (3, 0.2));
+            assert_eq!(all.pace(row), row.pace(), "{}", row.name);
+        }
     }
 
     #[test]

@@ -47,6 +47,14 @@ pub(super) struct Load {
     in_flight: u32,
 }
 
+/// How often each peer is measured in a row, and for how long each time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Pace {
+    pub(super) runs: usize,
+    /// Of the measured time, where a row is not a number of things to do.
+    pub(super) seconds: f64,
+}
+
 /// Rows that stand in one table and one plot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
@@ -279,6 +287,27 @@ impl Row {
         words.split_whitespace().map(str::to_owned).collect()
     }
 
+    /// Many short runs, unless something else is asked for: a machine that changes its speed
+    /// within seconds has it change between few pairs of them. A run is long enough for some
+    /// rounds of all connections. What is idle takes long and hardly differs.
+    pub(super) fn pace(&self) -> Pace {
+        let connections = match self.work {
+            Work::Echo(echo) => echo.load.connections,
+            Work::Broadcast(load) => load.connections,
+            Work::Handshake => 0,
+            Work::Idle(scenario) => {
+                let runs = if scenario == "large" { 1 } else { 3 };
+                return Pace { runs, seconds: 0.0 };
+            }
+        };
+        let (runs, seconds) = match connections {
+            0..1_000 => (21, 0.06),
+            1_000..5_000 => (21, 0.1),
+            _ => (9, 0.25),
+        };
+        Pace { runs, seconds }
+    }
+
     /// Whether the work goes on for a time that is to be said.
     pub(super) fn is_timed(&self) -> bool {
         matches!(self.work, Work::Echo(_) | Work::Broadcast(_))
@@ -409,6 +438,20 @@ mod tests {
             let row = find(name).expect("the row is in the table");
             assert_eq!(row.title(), title);
             assert_eq!(row.arguments().join(" "), arguments);
+        }
+    }
+
+    #[test]
+    fn who_has_more_connections_gets_longer_runs() {
+        for (name, runs, seconds) in [
+            ("echo-20-16x16", 21, 0.06),
+            ("broadcast-1000x16", 21, 0.1),
+            ("broadcast-15000x4", 9, 0.25),
+            ("idle-used", 3, 0.0),
+            ("idle-large", 1, 0.0),
+        ] {
+            let row = find(name).expect("the row is in the table");
+            assert_eq!(row.pace(), Pace { runs, seconds }, "{name}");
         }
     }
 

@@ -12,7 +12,7 @@ use super::calls;
 use super::measure::{self, Extent, Server};
 use super::peers::{CHAPPE, Peer, UWEBSOCKETS};
 use super::results::{Cell, Figure, RowResults};
-use super::rows::Row;
+use super::rows::{Pace, Row};
 use super::statistics::{self, Summary};
 use super::units;
 use crate::run::Outcome;
@@ -45,11 +45,12 @@ pub(super) fn measure(row: &Row, plan: &Plan) -> RowResults {
             .collect();
         return results;
     }
-    let mut turns = Turns::new(row, peers, plan.runs);
-    results.closed = turns.take(|_| Some(Extent::Seconds(plan.seconds)));
+    let Pace { runs, seconds } = plan.pace(row);
+    let mut turns = Turns::new(row, peers, runs);
+    results.closed = turns.take(|_| Some(Extent::Seconds(seconds)));
     print_cells(&results.closed);
     if row.has_open_loop() {
-        results.open = open_loop(&mut turns, &results.closed, plan.seconds);
+        results.open = open_loop(&mut turns, &results.closed, seconds);
         print_latencies(&results.open);
     }
     turns.servers.clear();
@@ -144,11 +145,9 @@ impl<'a> Turns<'a> {
 
     fn turn(&mut self, peer: &'static Peer, extent: Extent, cell: &mut Cell) {
         let row = self.row;
-        let measured = self.server(peer).and_then(|server| {
-            let figures = server.measure(row, extent)?;
-            server.wait_until_quiet();
-            Ok(figures)
-        });
+        let measured = self
+            .server(peer)
+            .and_then(|server| server.measure(row, extent));
         match measured {
             Ok(figures) => cell.runs.push(figures),
             Err(failure) => {
@@ -161,6 +160,8 @@ impl<'a> Turns<'a> {
         if row.is_idle() {
             // What it holds on to would count for the next run.
             self.servers.remove(peer.name);
+        } else if let Some(server) = self.servers.get(peer.name) {
+            server.wait_until_quiet();
         }
     }
 
