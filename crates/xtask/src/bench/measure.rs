@@ -153,12 +153,13 @@ pub(super) fn generator() -> PathBuf {
 
 /// Says what is missing here to measure at all, and how to get it.
 pub(super) fn check_machine() -> Outcome {
-    if workspace::find_program("taskset").is_none() {
-        return Err(
-            "taskset is missing; on Debian: sudo apt-get install util-linux. It binds \
-                    server and generator to a core each, which only Linux can"
-                .to_owned(),
-        );
+    for program in ["taskset", "setpriv"] {
+        if workspace::find_program(program).is_none() {
+            return Err(format!(
+                "{program} is missing; on Debian: sudo apt-get install util-linux. It binds server \
+                 and generator to a core each, or to this process's life, which only Linux can"
+            ));
+        }
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
     if cores < 2 {
@@ -178,10 +179,12 @@ pub(super) fn files_max() -> u64 {
     hard.map_or(u64::MAX, |limit| limit.parse().unwrap_or(u64::MAX))
 }
 
-/// The command on a core of its own, with as many open files as it may have. The shell and
-/// `taskset` replace themselves, so that the process id is that of the command.
+/// The command on a core of its own, with as many open files as it may have; it ends when this
+/// process does, however that ends. The shell, `setpriv` and `taskset` replace themselves, so that
+/// the process id is that of the command.
 fn pinned(core: &str, command: &mut Command) -> Command {
-    let script = "ulimit -S -n \"$(ulimit -H -n)\"; exec taskset -c \"$0\" \"$@\"";
+    let script = "ulimit -S -n \"$(ulimit -H -n)\"; \
+                  exec setpriv --pdeathsig KILL taskset -c \"$0\" \"$@\"";
     let mut pinned = Command::new("sh");
     pinned.args(["-c", script, core]);
     pinned.arg(command.get_program()).args(command.get_args());
