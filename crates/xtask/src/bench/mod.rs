@@ -35,7 +35,7 @@ usage: cargo xtask bench [OPTION...]
   --row NAME    only this row; may be given several times
   --peers A,B   only these peers, and Chappe; shown, but not kept, as a row of the document
                 compares what was measured in turns
-  --runs N      alternating runs of each row (by default 21 or 9; 3 or 1 of idle connections)
+  --runs N      alternating runs of each row (by default 9 to 42; 3 or 1 of idle connections)
   --seconds S   the measured time of a run (by default 0.06 to 0.25)
   --list        the rows and the peers, by name
   --report      write the document from what was measured before

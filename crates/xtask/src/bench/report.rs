@@ -39,7 +39,7 @@ const METHOD: &str = "\
   uWebSockets next to each other. A run begins when the server before it has come to rest. A ratio
   is the median of the ratios of such pairs. Virtual machines drift by half; pairs drift together.
 - Runs are many and short, as the machine changes its speed within seconds: 21 of 0.06 s, or of 0.1 s
-  with 1,000 connections; nine of 0.25 s with 5,000 and more. Each opens its connections and warms
+  with 1,000 connections (42 where a target is close); nine of 0.25 s with 5,000 and more. Each opens its connections and warms
   up for 0.1 s first. 10,000 handshakes are counted, 21 times. Idle connections are opened anew on a
   server that was just started, three times (once where each gets 1 MiB), as their memory hardly differs.
 - Each figure is the median of the runs. \\* stands where the runs differ by more than a third of it.
@@ -47,7 +47,7 @@ const METHOD: &str = "\
 - All figures, with quartiles: [benchmarks/figures.md](benchmarks/figures.md); each run:
   [benchmarks/results.json](benchmarks/results.json).
 
-Again, all of it (an hour and a half) or one row (Debian, as root, for `strace`; two cores):
+Again, all of it (1 h 40 min) or one row (Debian, as root, for `strace`; two cores):
 
 ```sh
 cargo xtask setup
@@ -119,7 +119,9 @@ fn text(results: &Results) -> String {
     section(&mut text, "System calls", &calls);
     let idle = format!(
         "Resident memory of the server per connection, of 15,000 that are open and idle; what it \
-         takes for the first one is not counted.\n\n{}",
+         takes for the first one is not counted. It has a second to return to that. Those who did \
+         not read are 100, which ask for 16 MiB each: if all were, it would be the kernel's memory \
+         for sockets that ends first, and Chappe would close with 1013 what exceeds 1 GiB in all.\n\n{}",
         tables::costs(results, Group::Idle)
     );
     section(
