@@ -156,8 +156,8 @@ pub(super) fn check_machine() -> Outcome {
     for program in ["taskset", "setpriv"] {
         if workspace::find_program(program).is_none() {
             return Err(format!(
-                "{program} is missing; on Debian: sudo apt-get install util-linux. It binds server \
-                 and generator to a core each, or to this process's life, which only Linux can"
+                "{program} is missing; on Debian: sudo apt-get install util-linux. Server and \
+                 generator are bound to a core each and to this process's life, as only Linux can"
             ));
         }
     }

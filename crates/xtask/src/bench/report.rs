@@ -39,9 +39,10 @@ const METHOD: &str = "\
   uWebSockets next to each other. A run begins when the server before it has come to rest. A ratio
   is the median of the ratios of such pairs. Virtual machines drift by half; pairs drift together.
 - Runs are many and short, as the machine changes its speed within seconds: 21 of 0.06 s, or of 0.1 s
-  with 1,000 connections (42 where a target is close); nine of 0.25 s with 5,000 and more. Each opens its connections and warms
-  up for 0.1 s first. 10,000 handshakes are counted, 21 times. Idle connections are opened anew on a
-  server that was just started, three times (once where each gets 1 MiB), as their memory hardly differs.
+  with 1,000 connections (42 in four rows of short messages where uWebSockets is near); nine of
+  0.25 s with 5,000 and more. Each opens its connections and warms up for 0.1 s first. 10,000
+  handshakes are counted, 21 times. Idle connections are opened anew on a server that was just
+  started, three times (once where each gets 1 MiB), as their memory hardly differs.
 - Each figure is the median of the runs. \\* stands where the runs differ by more than a third of it.
   † stands where the generator was busy for 95 % of the time or more: the server could do more.
 - All figures, with quartiles: [benchmarks/figures.md](benchmarks/figures.md); each run:

@@ -132,7 +132,8 @@ const COUNTED: &[&str] = &[
     "broadcast-1000x16",
 ];
 
-/// Rows in which what Chappe costs is near to a bound: they are measured twice as often.
+/// Rows of short messages and short runs in which Chappe is near to uWebSockets: they are measured
+/// twice as often.
 const CLOSE: &[&str] = &[
     "echo-20-16x16",
     "echo-20-100x1",
@@ -295,9 +296,8 @@ impl Row {
         words.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Many short runs, unless something else is asked for: a machine that changes its speed
-    /// within seconds has it change between few pairs of them. A run is long enough for some
-    /// rounds of all connections. What is idle takes long and hardly differs.
+    /// Many short runs, unless something else is asked for: a machine that changes its speed within
+    /// seconds does so amid few of the pairs. What is idle takes long and hardly differs.
     pub(super) fn pace(&self) -> Pace {
         let connections = match self.work {
             Work::Echo(echo) => echo.load.connections,
