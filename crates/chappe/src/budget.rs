@@ -66,7 +66,8 @@ impl Budget {
         }
     }
 
-    /// Waits until a peak is over: until much less than before is in use, for a while.
+    /// Waits until a peak is over: until much less than before is in use, and that for a while. As
+    /// long as it gets much less still, there is more to come.
     pub(crate) async fn wait_for_a_fall(&self) {
         let mut highest = 0;
         loop {
@@ -75,7 +76,9 @@ impl Budget {
             highest = peak.max(highest);
             tokio::time::sleep(CALM).await;
             let recent = self.peak.load(Ordering::Relaxed);
-            if is_fall(highest, recent) {
+            // Where it goes on, `fall` has been told.
+            let goes_on = is_fall(recent, self.in_use());
+            if is_fall(highest, recent) && !goes_on {
                 return;
             }
         }
@@ -203,6 +206,31 @@ mod tests {
         assert!(!falls(&budget, 9.0).await, "less than an eighth");
         share.hold(87 * MIB);
         assert!(falls(&budget, 1.0).await, "an eighth less");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_falls_in_steps_is_noticed_once_when_it_is_over() {
+        let budget = Budget::new(usize::MAX);
+        let mut share = budget.join();
+        share.hold(256 * MIB);
+        let steps = async {
+            for power in (0..8).rev() {
+                share.hold(MIB << power);
+                tokio::time::sleep(CALM / 2).await;
+            }
+        };
+        {
+            let mut fall = pin!(budget.wait_for_a_fall());
+            tokio::select! {
+                biased;
+                () = &mut fall => panic!("there is more to come"),
+                () = steps => {}
+            }
+            let second = Duration::from_secs(1);
+            let noticed = tokio::time::timeout(second, fall).await;
+            noticed.expect("now it is over");
+        }
+        assert!(!falls(&budget, 9.0).await, "that was noticed");
     }
 
     #[tokio::test(start_paused = true)]
