@@ -117,12 +117,4 @@ impl Echo {
         }
         Ok(replies)
     }
-
-    /// Messages that were asked for and have not come back.
-    pub(crate) fn outstanding(&self, index: usize) -> u64 {
-        let progress = &self.progress[index];
-        let (sent, received) = self.exchange.start(index);
-        (progress.due.0 - sent.0) / self.exchange.request_bytes()
-            - (progress.received.0 - received.0) / self.exchange.reply_bytes()
-    }
 }

@@ -18,9 +18,9 @@ const ACTIVE_AT_ONCE: usize = 64;
 /// Connections of a storm, beside those that are idle.
 const STORM: usize = 4000;
 
-/// Connections that don't read, and how much they ask for meanwhile: more than the kernel holds.
-const SLOW_READERS: usize = 100;
-const SLOW_BYTES: usize = 16 * 1024 * 1024;
+/// Messages that a connection asks for while it doesn't read. The sockets of both ends have to be
+/// so small that the kernel does not hold them all.
+const SLOW_MESSAGES: u64 = 3;
 
 pub(crate) fn run(server: Server, connections: usize, scenario: Scenario) -> Outcome<Value> {
     let account = Account::of(server.pid)?;
@@ -36,7 +36,7 @@ pub(crate) fn run(server: Server, connections: usize, scenario: Scenario) -> Out
             account.resident()?
         }
         Scenario::Storm => storm(&mut idle, server, connections, account)?,
-        Scenario::Slow => be_slow(&mut idle, account)?,
+        Scenario::Slow => be_slow(&mut idle, connections, account)?,
     };
     std::thread::sleep(RETURN);
     let resident = account.resident()?;
@@ -122,13 +122,11 @@ fn storm(idle: &mut Echo, server: Server, connections: usize, account: Account) 
     Ok(most)
 }
 
-/// Some don't read until the server has no more room for them, then they do; gives the memory
-/// before they do.
-fn be_slow(idle: &mut Echo, account: Account) -> Outcome<u64> {
-    let slow = SLOW_READERS.min(idle.clients.all.len());
-    for index in 0..slow {
+/// None reads until the server takes no more, then all do; gives the memory before they do.
+fn be_slow(idle: &mut Echo, connections: usize, account: Account) -> Outcome<u64> {
+    for index in 0..connections {
         idle.clients.watch_input(index, false)?;
-        idle.send(index, (SLOW_BYTES / bytes(Scenario::Slow)) as u64)?;
+        idle.send(index, SLOW_MESSAGES)?;
     }
     loop {
         let count = idle.clients.wait(STUCK_MILLISECONDS)?;
@@ -141,14 +139,15 @@ fn be_slow(idle: &mut Echo, account: Account) -> Outcome<u64> {
         }
     }
     let most = account.resident()?;
-    for index in 0..slow {
+    for index in 0..connections {
         idle.clients.watch_input(index, true)?;
     }
-    while (0..slow).any(|index| idle.outstanding(index) > 0) {
-        turn(idle)?;
+    let mut missing = SLOW_MESSAGES * connections as u64;
+    while missing > 0 {
+        missing -= turn(idle)?;
     }
     Ok(most)
 }
 
-/// Where no server takes anything for so long, its outboxes are full.
+/// Where no server takes anything for so long, it won't before it is read from.
 const STUCK_MILLISECONDS: u16 = 300;

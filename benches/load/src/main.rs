@@ -158,7 +158,8 @@ enum Scenario {
     Large,
     /// Thousands of others came, had messages echoed, and went.
     Storm,
-    /// Some did not read what the server sent until its outbox was full, and then did.
+    /// Three messages of 16 KiB each, which none reads until the server takes no more; then all do.
+    /// The sockets have to be too small for so much.
     Slow,
 }
 

@@ -66,6 +66,11 @@ const PROGRAMS: &[Program] = &[
         version: &["--version"],
         packages: &["util-linux"],
     },
+    Program {
+        names: &["ip"],
+        version: &["-V"],
+        packages: &["iproute2"],
+    },
 ];
 
 const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
@@ -111,7 +116,7 @@ impl Program {
         let mut words = text.lines().next()?.split_whitespace();
         words
             .find(|word| word.contains(|c: char| c.is_ascii_digit()))
-            .map(str::to_owned)
+            .map(|word| word.trim_end_matches(',').to_owned())
     }
 }
 

@@ -63,7 +63,7 @@ fn differences(peer: &Peer, row: &Row) -> Outcome<Calls> {
 
 /// Counts the calls of a server that is started for this.
 fn watch(peer: &Peer, row: &Row, messages: u32) -> Outcome<Count> {
-    let server = Server::start(peer, row.mode())?;
+    let server = Server::start(peer, row)?;
     let table = workspace::target().join("bench").join("calls.txt");
     let _ = fs::remove_file(&table);
     let mut watcher = attach(server.id(), &table)?;

@@ -53,9 +53,16 @@ pub(super) enum Extent {
 }
 
 impl Server {
-    pub(super) fn start(peer: &Peer, mode: &str) -> Outcome<Self> {
+    /// Starts the peer's server as the row needs it.
+    pub(super) fn start(peer: &Peer, row: &Row) -> Outcome<Self> {
+        let mode = row.mode();
         let mut command = peer.command(mode);
-        let mut command = pinned(SERVER_CORE, &mut command);
+        let network = if row.has_small_sockets() {
+            Network::SmallSockets
+        } else {
+            Network::Own
+        };
+        let mut command = pinned(SERVER_CORE, network, &mut command);
         let log = log(&format!("{}-{mode}", peer.name))?;
         command.stderr(log.file);
         let found = Running::start_until(&mut command, START_LIMIT, address_in);
@@ -114,7 +121,12 @@ impl Server {
             command.args(extent.arguments());
         }
         let log = log("generator")?;
-        let mut command = pinned(GENERATOR_CORE, &mut command);
+        let network = if row.has_small_sockets() {
+            Network::Of(self.id())
+        } else {
+            Network::Own
+        };
+        let mut command = pinned(GENERATOR_CORE, network, &mut command);
         command.stderr(log.file);
         let start = Instant::now();
         match Running::start_until(&mut command, RUN_LIMIT, figures_in) {
@@ -153,11 +165,16 @@ pub(super) fn generator() -> PathBuf {
 
 /// Says what is missing here to measure at all, and how to get it.
 pub(super) fn check_machine() -> Outcome {
-    for program in ["taskset", "setpriv"] {
+    for (program, package) in [
+        ("taskset", "util-linux"),
+        ("setpriv", "util-linux"),
+        ("ip", "iproute2"),
+    ] {
         if workspace::find_program(program).is_none() {
             return Err(format!(
-                "{program} is missing; on Debian: sudo apt-get install util-linux. Server and \
-                 generator are bound to a core each and to this process's life, as only Linux can"
+                "{program} is missing; on Debian: sudo apt-get install {package}. Server and \
+                 generator are bound to a core each and to this process's life, and to a network \
+                 with small sockets, as only Linux can"
             ));
         }
     }
@@ -179,14 +196,50 @@ pub(super) fn files_max() -> u64 {
     hard.map_or(u64::MAX, |limit| limit.parse().unwrap_or(u64::MAX))
 }
 
+/// The network that a process is in.
+#[derive(Debug, Clone, Copy)]
+enum Network {
+    /// That of this machine.
+    Own,
+    /// A loopback of its own, whose sockets hold [`SOCKET_BYTES`] each way. It ends with those who
+    /// are in it.
+    SmallSockets,
+    /// That of another process.
+    Of(u32),
+}
+
+/// Of a pair of sockets, each holds so much of what is not read.
+const SOCKET_BYTES: u32 = 16 * 1024;
+
+impl Network {
+    /// What goes before a command, with a space behind it.
+    fn entrance(self) -> String {
+        match self {
+            Self::Own => String::new(),
+            Self::SmallSockets => {
+                let sizes = format!("4096 {SOCKET_BYTES} {SOCKET_BYTES}");
+                format!(
+                    "unshare --net sh -c 'ip link set lo up && \
+                     echo {sizes} > /proc/sys/net/ipv4/tcp_wmem && \
+                     echo {sizes} > /proc/sys/net/ipv4/tcp_rmem && exec \"$@\"' sh "
+                )
+            }
+            Self::Of(process) => format!("nsenter --net --target {process} "),
+        }
+    }
+}
+
 /// The command on a core of its own, with as many open files as it may have; it ends when this
-/// process does, however that ends. The shell, `setpriv` and `taskset` replace themselves, so that
-/// the process id is that of the command.
-fn pinned(core: &str, command: &mut Command) -> Command {
-    let script = "ulimit -S -n \"$(ulimit -H -n)\"; \
-                  exec setpriv --pdeathsig KILL taskset -c \"$0\" \"$@\"";
+/// process does, however that ends. The shells, `setpriv`, `taskset` and those that enter a network
+/// replace themselves, so that the process id is that of the command.
+fn pinned(core: &str, network: Network, command: &mut Command) -> Command {
+    let entrance = network.entrance();
+    let script = format!(
+        "ulimit -S -n \"$(ulimit -H -n)\"; \
+         exec {entrance}setpriv --pdeathsig KILL taskset -c \"$0\" \"$@\""
+    );
     let mut pinned = Command::new("sh");
-    pinned.args(["-c", script, core]);
+    pinned.args(["-c", &script, core]);
     pinned.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         if let Some(value) = value {

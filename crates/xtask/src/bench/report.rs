@@ -41,14 +41,14 @@ const METHOD: &str = "\
 - Runs are many and short, as the machine changes its speed within seconds: 21 of 0.06 s, or of 0.1 s
   with 1,000 connections (42 in four rows of short messages where uWebSockets is near); nine of
   0.25 s with 5,000 and more. Each opens its connections and warms up for 0.1 s first. 10,000
-  handshakes are counted, 21 times. Idle connections are opened anew on a server that was just
-  started, three times (once where each gets 1 MiB), as their memory hardly differs.
+  handshakes are counted, 21 times. Idle connections are opened nine times, each time on a server
+  that was just started.
 - Each figure is the median of the runs. \\* stands where the runs differ by more than a third of it.
   † stands where the generator was busy for 95 % of the time or more: the server could do more.
 - All figures, with quartiles: [benchmarks/figures.md](benchmarks/figures.md); each run:
   [benchmarks/results.json](benchmarks/results.json).
 
-Again, all of it (1 h 40 min) or one row (Debian, as root, for `strace`; two cores):
+Again, all of it (1 h 40 min) or one row (Debian, as root, for `strace` and a network of its own; two cores):
 
 ```sh
 cargo xtask setup
@@ -120,9 +120,11 @@ fn text(results: &Results) -> String {
     section(&mut text, "System calls", &calls);
     let idle = format!(
         "Resident memory of the server per connection, of 15,000 that are open and idle; what it \
-         takes for the first one is not counted. It has a second to return to that. Those who did \
-         not read are 100, which ask for 16 MiB each: if all were, it would be the kernel's memory \
-         for sockets that ends first, and Chappe would close with 1013 what exceeds 1 GiB in all.\n\n{}",
+         takes for the first one is not counted. It has a second to return to that; \
+         [all figures](benchmarks/figures.md) tell what it was before. Those who did not read had \
+         asked for three messages of 16 KiB each, with sockets of 16 KiB, so that the server had to \
+         hold the rest. With messages of 1 MiB they are 2,000, as some peers keep 2 MiB for \
+         each.\n\n{}",
         tables::costs(results, Group::Idle)
     );
     section(

@@ -61,6 +61,8 @@ pub(super) enum Calls {
 pub(super) enum Figure {
     /// What the row compares: nanoseconds, or bytes of an idle connection.
     Cost,
+    /// Of an idle connection, when what it did was done, but nothing had been given back yet.
+    BytesBefore,
     /// Messages, deliveries or handshakes per second.
     Throughput,
     /// The part of the time that the generator was busy.
@@ -266,6 +268,7 @@ impl Figure {
                 Some(bytes) => bytes,
                 None => number("server_cpu_ns")? / done()?,
             },
+            Self::BytesBefore => number("bytes_per_connection_before")?,
             Self::Throughput => done()? / number("seconds")?,
             Self::GeneratorBusy => number("generator_busy")?,
             Self::Latency(percentile) => run["latency_ns"][percentile].as_f64()?,
@@ -342,8 +345,13 @@ mod tests {
             assert_eq!(figure.of(&run), Some(expected), "{figure:?}");
         }
         assert_eq!(Figure::Latency("p50").of(&run), None);
-        let idle = json!({ "connections": 15_000, "bytes_per_connection": 321.5 });
+        let idle = json!({
+            "connections": 15_000,
+            "bytes_per_connection": 321.5,
+            "bytes_per_connection_before": 400,
+        });
         assert_eq!(Figure::Cost.of(&idle), Some(321.5));
+        assert_eq!(Figure::BytesBefore.of(&idle), Some(400.0));
         assert_eq!(Figure::Cost.of(&Value::Null), None);
         let nothing = json!({ "messages": 0, "seconds": 1.0, "server_cpu_ns": 0 });
         assert_eq!(Figure::Cost.of(&nothing), None);

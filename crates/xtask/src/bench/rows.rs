@@ -14,8 +14,7 @@ pub(super) enum Work {
     Echo(Echo),
     Broadcast(Load),
     Handshake,
-    /// The scenario says what the connections did before they are looked at.
-    Idle(&'static str),
+    Idle(Idle),
 }
 
 /// Messages that come back to who sent them.
@@ -45,6 +44,13 @@ enum Kind {
 pub(super) struct Load {
     connections: u32,
     in_flight: u32,
+}
+
+/// Connections, and what they did before they are looked at, by the generator's name for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Idle {
+    connections: u32,
+    scenario: &'static str,
 }
 
 /// How often each peer is measured in a row, and for how long each time.
@@ -81,6 +87,8 @@ const BROADCAST: Message = B20;
 
 const HANDSHAKES: u32 = 10_000;
 const IDLE_CONNECTIONS: u32 = 15_000;
+/// Those that get 1 MiB each: there are peers that keep 2 MiB for each then.
+const IDLE_CONNECTIONS_LARGE: u32 = 2_000;
 /// Connections that come and go beside the idle ones, by the generator's own table.
 const STORM: u32 = 4_000;
 /// Files that generator and server have open besides their connections, at most.
@@ -91,13 +99,13 @@ pub(super) const ROWS: &[Row] = &[
     echo("echo-20-1x16", B20, 1, 16),
     echo("echo-125-16x16", B125, 16, 16),
     echo("echo-1k-16x16", K1, 16, 16),
-    in_fragments("echo-1k-16x16-8-fragments", K1, 16, 16),
+    in_fragments("echo-1k-16x16-8-fragments", K1, load(16, 16), 8),
     echo("echo-20-1x1", B20, 1, 1),
     echo("echo-20-100x1", B20, 100, 1),
     echo("echo-20-5000x1", B20, 5_000, 1),
     echo("echo-125-100x1", B125, 100, 1),
     echo("echo-1k-100x1", K1, 100, 1),
-    in_fragments("echo-1k-100x1-8-fragments", K1, 100, 1),
+    in_fragments("echo-1k-100x1-8-fragments", K1, load(100, 1), 8),
     echo("echo-16k-16x1", K16, 16, 1),
     echo("echo-16k-100x1", K16, 100, 1),
     echo("echo-1m-1x1", M1, 1, 1),
@@ -111,11 +119,11 @@ pub(super) const ROWS: &[Row] = &[
     broadcast("broadcast-15000x1", 15_000, 1),
     broadcast("broadcast-15000x4", 15_000, 4),
     broadcast("broadcast-15000x16", 15_000, 16),
-    idle("idle-fresh", "fresh"),
-    idle("idle-used", "used"),
-    idle("idle-large", "large"),
-    idle("idle-storm", "storm"),
-    idle("idle-slow", "slow"),
+    idle("idle-fresh", IDLE_CONNECTIONS, "fresh"),
+    idle("idle-used", IDLE_CONNECTIONS, "used"),
+    idle("idle-large", IDLE_CONNECTIONS_LARGE, "large"),
+    idle("idle-storm", IDLE_CONNECTIONS, "storm"),
+    idle("idle-slow", IDLE_CONNECTIONS, "slow"),
     Row {
         name: "handshake",
         work: Work::Handshake,
@@ -151,47 +159,36 @@ const fn text(bytes: u32) -> Message {
     }
 }
 
-const fn echo(name: &'static str, message: Message, connections: u32, in_flight: u32) -> Row {
-    let load = Load {
+const fn load(connections: u32, in_flight: u32) -> Load {
+    Load {
         connections,
         in_flight,
-    };
-    let work = Work::Echo(Echo {
-        message,
-        load,
-        fragments: 1,
-    });
-    Row { name, work }
+    }
 }
 
-const fn in_fragments(
-    name: &'static str,
-    message: Message,
-    connections: u32,
-    in_flight: u32,
-) -> Row {
-    let load = Load {
-        connections,
-        in_flight,
-    };
+const fn echo(name: &'static str, message: Message, connections: u32, in_flight: u32) -> Row {
+    in_fragments(name, message, load(connections, in_flight), 1)
+}
+
+const fn in_fragments(name: &'static str, message: Message, load: Load, fragments: u32) -> Row {
     let work = Work::Echo(Echo {
         message,
         load,
-        fragments: 8,
+        fragments,
     });
     Row { name, work }
 }
 
 const fn broadcast(name: &'static str, connections: u32, in_flight: u32) -> Row {
-    let work = Work::Broadcast(Load {
-        connections,
-        in_flight,
-    });
+    let work = Work::Broadcast(load(connections, in_flight));
     Row { name, work }
 }
 
-const fn idle(name: &'static str, scenario: &'static str) -> Row {
-    let work = Work::Idle(scenario);
+const fn idle(name: &'static str, connections: u32, scenario: &'static str) -> Row {
+    let work = Work::Idle(Idle {
+        connections,
+        scenario,
+    });
     Row { name, work }
 }
 
@@ -212,12 +209,15 @@ impl Row {
             }
             Work::Broadcast(load) => format!("to {}", load.title()),
             Work::Handshake => "handshake".to_owned(),
-            Work::Idle(scenario) => match scenario {
+            Work::Idle(idle) => match idle.scenario {
                 "fresh" => "just opened".to_owned(),
                 "used" => "after a message of 16 KiB on each".to_owned(),
-                "large" => "after a message of 1 MiB on each".to_owned(),
+                "large" => {
+                    let connections = thousands(idle.connections.into());
+                    format!("after a message of 1 MiB on each of {connections}")
+                }
                 "storm" => format!("after {} more came and went", thousands(STORM.into())),
-                "slow" => "after some did not read for a while".to_owned(),
+                "slow" => "after none had read for a while".to_owned(),
                 other => other.to_owned(),
             },
         }
@@ -257,6 +257,12 @@ impl Row {
         }
     }
 
+    /// Whether the sockets have to be so small that the server holds what is not read, not the
+    /// kernel.
+    pub(super) fn has_small_sockets(&self) -> bool {
+        matches!(self.work, Work::Idle(idle) if idle.scenario == "slow")
+    }
+
     /// How many files the server and the generator must each be allowed to open.
     pub(super) fn files(&self) -> u64 {
         let connections = match self.work {
@@ -264,8 +270,8 @@ impl Row {
             Work::Broadcast(load) => load.connections,
             // They are all open at the end.
             Work::Handshake => HANDSHAKES,
-            Work::Idle("storm") => IDLE_CONNECTIONS + STORM,
-            Work::Idle(_) => IDLE_CONNECTIONS,
+            Work::Idle(idle) if idle.scenario == "storm" => idle.connections + STORM,
+            Work::Idle(idle) => idle.connections,
         };
         u64::from(connections) + FILES_BESIDES
     }
@@ -289,23 +295,24 @@ impl Row {
                 format!("broadcast {} --bytes {}", load.arguments(), BROADCAST.bytes)
             }
             Work::Handshake => format!("handshake --count {HANDSHAKES}"),
-            Work::Idle(scenario) => {
-                format!("idle --connections {IDLE_CONNECTIONS} --scenario {scenario}")
-            }
+            Work::Idle(Idle {
+                connections,
+                scenario,
+            }) => format!("idle --connections {connections} --scenario {scenario}"),
         };
         words.split_whitespace().map(str::to_owned).collect()
     }
 
     /// Many short runs, unless something else is asked for: a machine that changes its speed within
-    /// seconds does so amid few of the pairs. What is idle takes long and hardly differs.
+    /// seconds does so amid few of the pairs.
     pub(super) fn pace(&self) -> Pace {
         let connections = match self.work {
             Work::Echo(echo) => echo.load.connections,
             Work::Broadcast(load) => load.connections,
             Work::Handshake => 0,
-            Work::Idle(scenario) => {
-                let runs = if scenario == "large" { 1 } else { 3 };
-                return Pace { runs, seconds: 0.0 };
+            Work::Idle(_) => {
+                let (runs, seconds) = (9, 0.0);
+                return Pace { runs, seconds };
             }
         };
         let (runs, seconds) = match connections {
@@ -462,8 +469,7 @@ mod tests {
             ("broadcast-1000x16", 42, 0.1),
             ("broadcast-1000x4", 21, 0.1),
             ("broadcast-15000x4", 9, 0.25),
-            ("idle-used", 3, 0.0),
-            ("idle-large", 1, 0.0),
+            ("idle-large", 9, 0.0),
         ] {
             let row = find(name).expect("the row is in the table");
             assert_eq!(row.pace(), Pace { runs, seconds }, "{name}");

@@ -237,13 +237,17 @@ pub(super) fn everything(results: &Results) -> String {
     let mut text = String::new();
     for group in Group::ALL {
         text += &format!("\n## {}\n", group.title());
+        let (title, second, second_unit): (_, _, fn(f64) -> String) = match group {
+            Group::Idle => ("a second before", Figure::BytesBefore, bytes),
+            _ => ("per second", Figure::Throughput, per_second),
+        };
         for row in group.rows().filter(|row| is_measured(results, row)) {
             text += &format!("\n`{}`: {}\n\n", row.name, row.title());
             text += &line(&[
                 "",
                 group.cost(),
                 "Chappe's cost in parts of this",
-                "per second",
+                title,
                 "generator busy",
             ]);
             text += &rule(5);
@@ -254,7 +258,7 @@ pub(super) fn everything(results: &Results) -> String {
                     peer.title,
                     &spread(cell.summary(Figure::Cost), unit),
                     &spread(Summary::of(&cell.ratios), |ratio| format!("{ratio:.3}")),
-                    &spread(cell.summary(Figure::Throughput), per_second),
+                    &spread(cell.summary(second), second_unit),
                     &busy,
                 ]);
             }

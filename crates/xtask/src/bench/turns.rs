@@ -175,7 +175,7 @@ impl<'a> Turns<'a> {
             self.servers.remove(peer.name);
         }
         if !self.servers.contains_key(peer.name) {
-            let server = Server::start(peer, self.row.mode())?;
+            let server = Server::start(peer, self.row)?;
             self.servers.insert(peer.name, server);
         }
         Ok(&self.servers[peer.name])
