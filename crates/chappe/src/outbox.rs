@@ -51,8 +51,8 @@ struct Piece {
     /// How many own bytes come before these.
     after: usize,
     bytes: Bytes,
-    /// Whether many refer to them: then they are not this one's memory.
-    prepared: bool,
+    /// Bytes of memory that are freed with the last of them; none if many refer to them.
+    held_bytes: usize,
 }
 
 impl Outbox {
@@ -182,7 +182,7 @@ impl Outbox {
         }
     }
 
-    fn refer_to(&mut self, bytes: &Bytes, prepared: bool) {
+    fn refer_to(&mut self, bytes: &Bytes, held_bytes: usize) {
         if bytes.is_empty() {
             return;
         }
@@ -192,15 +192,14 @@ impl Outbox {
         pieces.queue.push_back(Piece {
             after,
             bytes: bytes.clone(),
-            prepared,
+            held_bytes,
         });
     }
 }
 
 impl Pieces {
     fn held_bytes(&self) -> usize {
-        let alone = self.queue.iter().filter(|piece| !piece.prepared);
-        alone.map(|piece| piece.bytes.len()).sum()
+        self.queue.iter().map(|piece| piece.held_bytes).sum()
     }
 
     /// Takes note that this many bytes are written, where so many were of the outbox's own; tells
@@ -234,14 +233,14 @@ impl chappe_proto::Outbox for Outbox {
     }
 
     fn put_shared(&mut self, bytes: &Bytes) {
-        self.refer_to(bytes, false);
+        self.refer_to(bytes, bytes.len());
     }
 
     #[inline]
     fn put_prepared(&mut self, frame: &SharedFrame) {
         let frame = match frame {
             SharedFrame::Short(frame) => frame,
-            SharedFrame::Long(bytes) => return self.refer_to(bytes, true),
+            SharedFrame::Long(bytes) => return self.refer_to(bytes, 0),
         };
         if let Base::Range(range) = &mut self.base
             && range.extend(frame)
@@ -390,6 +389,19 @@ mod tests {
                 assert!(outbox.in_one_piece().is_some(), "{parts:?} after {written}");
             }
         }
+    }
+
+    #[test]
+    fn outbox_holds_what_it_refers_to_until_all_of_it_is_written() {
+        let mut outbox = Outbox::default();
+        let payload = Bytes::from(vec![0; 10_000]);
+        chappe_proto::Outbox::put_shared(&mut outbox, &payload);
+        for left in [10_000, 9_999, 1] {
+            outbox.advance(outbox.len() - left);
+            assert_eq!(outbox.held_bytes(), 10_000, "{left} are left");
+        }
+        outbox.advance(1);
+        assert_eq!(outbox.held_bytes(), 0, "nothing is left");
     }
 
     #[test]
