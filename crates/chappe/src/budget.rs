@@ -24,7 +24,7 @@ pub(crate) struct Budget {
     bytes_max: usize,
     held: AtomicUsize,
     connections: AtomicUsize,
-    /// The most that was in use since this was last looked at.
+    /// The most that was in use since this was last taken.
     peak: AtomicUsize,
     /// Told when much less is in use than at the peak.
     fallen: Notify,
@@ -66,22 +66,28 @@ impl Budget {
         }
     }
 
-    /// Waits until a peak is over: until much less than before is in use, and that for a while. As
-    /// long as it gets much less still, there is more to come.
+    /// Waits until a peak is over: until much less than before is in use for a while, in which it
+    /// does not get much less still.
     pub(crate) async fn wait_for_a_fall(&self) {
-        let mut highest = 0;
         loop {
             self.fallen.notified().await;
-            let peak = self.peak.swap(self.in_use(), Ordering::Relaxed);
-            highest = peak.max(highest);
-            tokio::time::sleep(CALM).await;
-            let recent = self.peak.load(Ordering::Relaxed);
-            // Where it goes on, `fall` has been told.
-            let goes_on = is_fall(recent, self.in_use());
-            if is_fall(highest, recent) && !goes_on {
+            let peak = self.take_peak();
+            tokio::time::sleep(CALM / 2).await;
+            let first = self.take_peak();
+            tokio::time::sleep(CALM / 2).await;
+            let second = self.peak.load(Ordering::Relaxed);
+            let goes_on = is_fall(first, second);
+            if is_fall(peak, first.max(second)) && !goes_on {
                 return;
             }
+            // What comes next is part of the same fall.
+            self.peak.fetch_max(peak, Ordering::Relaxed);
         }
+    }
+
+    /// The most that was in use since this was asked before.
+    fn take_peak(&self) -> usize {
+        self.peak.swap(self.in_use(), Ordering::Relaxed)
     }
 
     fn in_use(&self) -> usize {
@@ -216,7 +222,7 @@ mod tests {
         let steps = async {
             for power in (0..8).rev() {
                 share.hold(MIB << power);
-                tokio::time::sleep(CALM / 2).await;
+                tokio::time::sleep(CALM / 4).await;
             }
         };
         {
@@ -231,6 +237,45 @@ mod tests {
             noticed.expect("now it is over");
         }
         assert!(!falls(&budget, 9.0).await, "that was noticed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_falls_after_a_rise_counts_from_the_peak() {
+        let budget = Budget::new(usize::MAX);
+        let mut share = budget.join();
+        share.hold(100 * MIB);
+        share.hold(80 * MIB);
+        let rise = async {
+            tokio::time::sleep(CALM / 4).await;
+            share.hold(90 * MIB);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            noticed = falls(&budget, 9.0) => assert!(!noticed, "it is a tenth less"),
+            () = rise => {}
+        }
+        share.hold(85 * MIB);
+        assert!(falls(&budget, 1.0).await, "a seventh less than at the peak");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_and_goes_after_a_fall_delays_nothing() {
+        let budget = Budget::new(usize::MAX);
+        let (mut large, mut small) = (budget.join(), budget.join());
+        large.hold(100 * MIB);
+        let busy = async {
+            large.hold(0);
+            loop {
+                small.hold(2 * MIB);
+                small.hold(0);
+                tokio::time::sleep(CALM / 20).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            noticed = falls(&budget, 1.0) => assert!(noticed, "there is a hundred less"),
+            () = busy => {}
+        }
     }
 
     #[tokio::test(start_paused = true)]

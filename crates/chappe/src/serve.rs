@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chappe_proto::Limits;
 use chappe_proto::handshake::{Hosts, Origins, Refusal};
@@ -449,14 +449,12 @@ enum Stage<Handshake, Open> {
 }
 
 /// What the allocator keeps after each peak goes back to the system: else a server shows for days
-/// what it needed for a second. It may take a fiftieth of the time.
+/// what it needed for a second.
 async fn give_memory_back(budget: &Budget) -> Infallible {
     loop {
         budget.wait_for_a_fall().await;
-        let begin = Instant::now();
         buffer::free_write_buffers();
         trim();
-        tokio::time::sleep(begin.elapsed() * 50).await;
     }
 }
 
