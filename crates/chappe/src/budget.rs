@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 /// What all connections of a process hold together, unless told otherwise.
 pub(crate) const MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -24,10 +24,12 @@ pub(crate) struct Budget {
     bytes_max: usize,
     held: AtomicUsize,
     connections: AtomicUsize,
-    /// The most that was in use since this was last taken.
+    /// The most that was in use since this was last taken, or before that if it is not over.
     peak: AtomicUsize,
     /// Told when much less is in use than at the peak.
     fallen: Notify,
+    /// Held by who waits for falls.
+    turn: Mutex<()>,
 }
 
 /// What a connection takes besides what it holds, about.
@@ -48,6 +50,7 @@ impl Budget {
             connections: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             fallen: Notify::new(),
+            turn: Mutex::new(()),
         })
     }
 
@@ -66,28 +69,21 @@ impl Budget {
         }
     }
 
-    /// Waits until a peak is over: until much less than before is in use for a while, in which it
-    /// does not get much less still.
-    pub(crate) async fn wait_for_a_fall(&self) {
-        loop {
-            self.fallen.notified().await;
-            let peak = self.take_peak();
-            tokio::time::sleep(CALM / 2).await;
-            let first = self.take_peak();
-            tokio::time::sleep(CALM / 2).await;
-            let second = self.peak.load(Ordering::Relaxed);
-            let goes_on = is_fall(first, second);
-            if is_fall(peak, first.max(second)) && !goes_on {
-                return;
-            }
-            // What comes next is part of the same fall.
-            self.peak.fetch_max(peak, Ordering::Relaxed);
+    /// Waits to be the one who is told of falls: where servers share a budget, one of them is
+    /// enough to give memory back.
+    pub(crate) async fn falls(&self) -> Falls<'_> {
+        Falls {
+            budget: self,
+            _turn: self.turn.lock().await,
         }
     }
 
     /// The most that was in use since this was asked before.
     fn take_peak(&self) -> usize {
-        self.peak.swap(self.in_use(), Ordering::Relaxed)
+        let peak = self.peak.swap(self.in_use(), Ordering::Relaxed);
+        // There may have been more between the two.
+        self.rise();
+        peak
     }
 
     fn in_use(&self) -> usize {
@@ -110,6 +106,35 @@ impl Budget {
 fn is_fall(peak: usize, in_use: usize) -> bool {
     let fallen = peak.saturating_sub(in_use);
     fallen >= FALL_BYTES_MIN && fallen >= peak / FALL_PART_MIN
+}
+
+/// The falls of what is in use.
+pub(crate) struct Falls<'a> {
+    budget: &'a Budget,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Falls<'_> {
+    /// Waits until a peak is over: until much less than before is in use for a while, in which it
+    /// does not get much less still.
+    pub(crate) async fn next(&mut self) {
+        let budget = self.budget;
+        loop {
+            budget.fallen.notified().await;
+            let peak = budget.take_peak();
+            let begin = budget.in_use();
+            tokio::time::sleep(CALM).await;
+            let recent = budget.peak.load(Ordering::Relaxed);
+            let goes_on = is_fall(begin, budget.in_use());
+            if is_fall(peak, recent) && !goes_on {
+                return;
+            }
+            // What comes next, or has come meanwhile, is part of the same fall. This goes on now, so
+            // that what merely comes and goes can't look like a fall twice.
+            budget.peak.fetch_max(peak, Ordering::Relaxed);
+            budget.fall();
+        }
+    }
 }
 
 /// One connection's part of a budget.
@@ -177,8 +202,8 @@ mod tests {
     /// Whether a fall is noticed within so many seconds.
     async fn falls(budget: &Budget, seconds: f64) -> bool {
         let patience = Duration::from_secs_f64(seconds);
-        let fall = tokio::time::timeout(patience, budget.wait_for_a_fall());
-        fall.await.is_ok()
+        let fall = async { budget.falls().await.next().await };
+        tokio::time::timeout(patience, fall).await.is_ok()
     }
 
     const MIB: usize = 1024 * 1024;
@@ -226,7 +251,7 @@ mod tests {
             }
         };
         {
-            let mut fall = pin!(budget.wait_for_a_fall());
+            let mut fall = pin!(async { budget.falls().await.next().await });
             tokio::select! {
                 biased;
                 () = &mut fall => panic!("there is more to come"),
@@ -241,41 +266,67 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_falls_after_a_rise_counts_from_the_peak() {
-        let budget = Budget::new(usize::MAX);
-        let mut share = budget.join();
-        share.hold(100 * MIB);
-        share.hold(80 * MIB);
-        let rise = async {
-            tokio::time::sleep(CALM / 4).await;
-            share.hold(90 * MIB);
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            noticed = falls(&budget, 9.0) => assert!(!noticed, "it is a tenth less"),
-            () = rise => {}
+        for meanwhile in [true, false] {
+            let budget = Budget::new(usize::MAX);
+            let mut share = budget.join();
+            share.hold(100 * MIB);
+            share.hold(80 * MIB);
+            let rise = async {
+                tokio::time::sleep(CALM / 4).await;
+                share.hold(90 * MIB);
+                if !meanwhile {
+                    tokio::time::sleep(2 * CALM).await;
+                }
+                share.hold(85 * MIB);
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                noticed = falls(&budget, 2.0) => assert!(noticed, "a seventh less than at the peak"),
+                () = rise => {}
+            }
         }
-        share.hold(85 * MIB);
-        assert!(falls(&budget, 1.0).await, "a seventh less than at the peak");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_and_goes_after_a_fall_delays_nothing() {
-        let budget = Budget::new(usize::MAX);
-        let (mut large, mut small) = (budget.join(), budget.join());
-        large.hold(100 * MIB);
-        let busy = async {
-            large.hold(0);
-            loop {
-                small.hold(2 * MIB);
-                small.hold(0);
-                tokio::time::sleep(CALM / 20).await;
+        for (before, here, away) in [
+            (Duration::ZERO, CALM / 40, CALM / 40),
+            (Duration::ZERO, CALM / 4, CALM / 4),
+            (CALM / 4, Duration::ZERO, CALM),
+            (CALM / 4, Duration::ZERO, 2 * CALM),
+        ] {
+            let budget = Budget::new(usize::MAX);
+            let (mut large, mut small) = (budget.join(), budget.join());
+            large.hold(100 * MIB);
+            let busy = async {
+                large.hold(0);
+                tokio::time::sleep(before).await;
+                loop {
+                    small.hold(2 * MIB);
+                    tokio::time::sleep(here).await;
+                    small.hold(0);
+                    tokio::time::sleep(away).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                noticed = falls(&budget, 1.0) => assert!(noticed, "{before:?} {here:?} {away:?}"),
+                () = busy => {}
             }
-        };
-        tokio::select! {
-            biased;
-            noticed = falls(&budget, 1.0) => assert!(noticed, "there is a hundred less"),
-            () = busy => {}
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_a_time_is_told_of_a_fall() {
+        let budget = Budget::new(usize::MAX);
+        let mut share = budget.join();
+        share.hold(100 * MIB);
+        share.hold(0);
+        let several = async { tokio::join!(falls(&budget, 9.0), falls(&budget, 9.0)) };
+        assert_eq!(several.await, (true, false));
+        share.hold(100 * MIB);
+        share.hold(0);
+        assert!(falls(&budget, 1.0).await, "the others have gone");
     }
 
     #[tokio::test(start_paused = true)]
@@ -297,7 +348,7 @@ mod tests {
                 tokio::time::sleep(CALM / 2).await;
             }
         };
-        let mut fall = pin!(budget.wait_for_a_fall());
+        let mut fall = pin!(async { budget.falls().await.next().await });
         tokio::select! {
             biased;
             () = &mut fall => panic!("it comes and goes"),

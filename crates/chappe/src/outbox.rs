@@ -51,7 +51,7 @@ struct Piece {
     /// How many own bytes come before these.
     after: usize,
     bytes: Bytes,
-    /// Bytes of memory that are freed with the last of them; none if many refer to them.
+    /// Bytes of memory that may be freed with the last of them; 0 of what was prepared for many.
     held_bytes: usize,
 }
 
@@ -395,7 +395,7 @@ mod tests {
     fn outbox_holds_what_it_refers_to_until_all_of_it_is_written() {
         let mut outbox = Outbox::default();
         let payload = Bytes::from(vec![0; 10_000]);
-        chappe_proto::Outbox::put_shared(&mut outbox, &payload);
+        outbox.put_shared(&payload);
         for left in [10_000, 9_999, 1] {
             outbox.advance(outbox.len() - left);
             assert_eq!(outbox.held_bytes(), 10_000, "{left} are left");
