@@ -158,7 +158,8 @@ fn broken(error: io::Error) -> String {
 }
 
 /// How many connections come from one address of this machine. The system has some 28,000 ports
-/// for each, of closed connections too, and takes longer to find one when half of them are in use.
+/// for each, which closed connections occupy for a minute; once half of them are taken, finding one
+/// takes ever longer.
 const CONNECTIONS_PER_ADDRESS: usize = 1000;
 
 /// Makes the connection of this index.

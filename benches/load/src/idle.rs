@@ -128,14 +128,19 @@ fn be_slow(idle: &mut Echo, connections: usize, account: Account) -> Outcome<u64
         idle.clients.watch_input(index, false)?;
         idle.send(index, SLOW_MESSAGES)?;
     }
+    let mut used = account.cpu()?;
     loop {
         let count = idle.clients.wait(STUCK_MILLISECONDS)?;
-        if count == 0 {
-            break;
-        }
         for number in 0..count {
             let ready = idle.clients.ready(number);
+            if ready.readable {
+                return Err("a connection ended that was not read".to_owned());
+            }
             idle.flush(ready.index)?;
+        }
+        let before = std::mem::replace(&mut used, account.cpu()?);
+        if count == 0 && used - before < STUCK_CPU_NS {
+            break;
         }
     }
     let most = account.resident()?;
@@ -149,5 +154,7 @@ fn be_slow(idle: &mut Echo, connections: usize, account: Account) -> Outcome<u64
     Ok(most)
 }
 
-/// Where no server takes anything for so long, it won't before it is read from.
+/// A server that takes nothing for so long, and uses a hundredth of its core at most, waits until
+/// it is read from.
 const STUCK_MILLISECONDS: u16 = 300;
+const STUCK_CPU_NS: u64 = STUCK_MILLISECONDS as u64 * 1_000_000 / 100;

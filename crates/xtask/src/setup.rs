@@ -106,7 +106,7 @@ pub(crate) fn chromium() -> Option<PathBuf> {
 }
 
 impl Program {
-    /// The last word of the first line that holds a digit, when the program runs.
+    /// The first word with a digit of the first line, when the program runs.
     fn version(&self) -> Option<String> {
         let file = self
             .names

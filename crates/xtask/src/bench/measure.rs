@@ -60,7 +60,7 @@ impl Server {
         let network = if row.has_small_sockets() {
             Network::SmallSockets
         } else {
-            Network::Own
+            Network::Machine
         };
         let mut command = pinned(SERVER_CORE, network, &mut command);
         let log = log(&format!("{}-{mode}", peer.name))?;
@@ -124,7 +124,7 @@ impl Server {
         let network = if row.has_small_sockets() {
             Network::Of(self.id())
         } else {
-            Network::Own
+            Network::Machine
         };
         let mut command = pinned(GENERATOR_CORE, network, &mut command);
         command.stderr(log.file);
@@ -165,16 +165,11 @@ pub(super) fn generator() -> PathBuf {
 
 /// Says what is missing here to measure at all, and how to get it.
 pub(super) fn check_machine() -> Outcome {
-    for (program, package) in [
-        ("taskset", "util-linux"),
-        ("setpriv", "util-linux"),
-        ("ip", "iproute2"),
-    ] {
+    for program in ["taskset", "setpriv"] {
         if workspace::find_program(program).is_none() {
             return Err(format!(
-                "{program} is missing; on Debian: sudo apt-get install {package}. Server and \
-                 generator are bound to a core each and to this process's life, and to a network \
-                 with small sockets, as only Linux can"
+                "{program} is missing; on Debian: sudo apt-get install util-linux. Server and \
+                 generator are bound to a core each and to this process's life, as only Linux can"
             ));
         }
     }
@@ -199,8 +194,7 @@ pub(super) fn files_max() -> u64 {
 /// The network that a process is in.
 #[derive(Debug, Clone, Copy)]
 enum Network {
-    /// That of this machine.
-    Own,
+    Machine,
     /// A loopback of its own, whose sockets hold [`SOCKET_BYTES`] each way. It ends with those who
     /// are in it.
     SmallSockets,
@@ -208,14 +202,14 @@ enum Network {
     Of(u32),
 }
 
-/// Of a pair of sockets, each holds so much of what is not read.
+/// Memory that a socket has for what is not sent, or not read. The kernel's own needs come off it.
 const SOCKET_BYTES: u32 = 16 * 1024;
 
 impl Network {
     /// What goes before a command, with a space behind it.
     fn entrance(self) -> String {
         match self {
-            Self::Own => String::new(),
+            Self::Machine => String::new(),
             Self::SmallSockets => {
                 let sizes = format!("4096 {SOCKET_BYTES} {SOCKET_BYTES}");
                 format!(

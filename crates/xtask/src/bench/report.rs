@@ -48,7 +48,7 @@ const METHOD: &str = "\
 - All figures, with quartiles: [benchmarks/figures.md](benchmarks/figures.md); each run:
   [benchmarks/results.json](benchmarks/results.json).
 
-Again, all of it (1 h 40 min) or one row (Debian, as root, for `strace` and a network of its own; two cores):
+Again, all of it (1 h 40 min) or one row (Debian, as root, for `strace` and `unshare`; two cores):
 
 ```sh
 cargo xtask setup
@@ -123,7 +123,7 @@ fn text(results: &Results) -> String {
          takes for the first one is not counted. It has a second to return to that; \
          [all figures](benchmarks/figures.md) tell what it was before. Those who did not read had \
          asked for three messages of 16 KiB each, with sockets of 16 KiB, so that the server had to \
-         hold the rest. With messages of 1 MiB they are 2,000, as some peers keep 2 MiB for \
+         hold the rest or stop reading. With messages of 1 MiB they are 2,000, as some peers keep 2 MiB for \
          each.\n\n{}",
         tables::costs(results, Group::Idle)
     );

@@ -61,7 +61,8 @@ pub(super) enum Calls {
 pub(super) enum Figure {
     /// What the row compares: nanoseconds, or bytes of an idle connection.
     Cost,
-    /// Of an idle connection, when what it did was done, but nothing had been given back yet.
+    /// Of an idle connection, when the server had most to hold. That of a storm counts for those who
+    /// stay.
     BytesBefore,
     /// Messages, deliveries or handshakes per second.
     Throughput,

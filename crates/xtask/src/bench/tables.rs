@@ -238,7 +238,7 @@ pub(super) fn everything(results: &Results) -> String {
     for group in Group::ALL {
         text += &format!("\n## {}\n", group.title());
         let (title, second, second_unit): (_, _, fn(f64) -> String) = match group {
-            Group::Idle => ("a second before", Figure::BytesBefore, bytes),
+            Group::Idle => ("before that second", Figure::BytesBefore, bytes),
             _ => ("per second", Figure::Throughput, per_second),
         };
         for row in group.rows().filter(|row| is_measured(results, row)) {
