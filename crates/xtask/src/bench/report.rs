@@ -48,7 +48,7 @@ const METHOD: &str = "\
 - All figures, with quartiles: [benchmarks/figures.md](benchmarks/figures.md); each run:
   [benchmarks/results.json](benchmarks/results.json).
 
-Again, all of it (1 h 40 min) or one row (Debian, as root, for `strace` and `unshare`; two cores):
+Again, all of it (2 h 15 min) or one row (Debian, as root, for `strace` and `unshare`; two cores):
 
 ```sh
 cargo xtask setup
