@@ -197,7 +197,7 @@ pub(crate) struct Driver<S> {
 enum Reading {
     /// There may be something to read.
     Open,
-    /// There was nothing in this turn: the stream wakes the task when there is.
+    /// There was nothing since the task was woken: the stream wakes it again when there is.
     Waiting,
     /// It has ended, or is broken.
     Over,
@@ -238,12 +238,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Begins a turn, after the task was woken: with what is behind, and with what was read. What
     /// comes next may spend all that the runtime lets one task do at a time.
     fn poll_begin(&mut self, cx: &mut Context<'_>) {
+        // It may be the stream that has woken the task, and does so once.
+        self.open_reading();
         if (1..POSTPONED_MAX).contains(&self.postponed) {
             return;
         }
         self.postponed = 0;
         let wanted = self.shared.lock().begin_turn();
-        self.open_reading();
         if !self.sending.is_empty() {
             let _ = self.poll_write(cx, false);
         }

@@ -1,6 +1,8 @@
 //! What the driver promises, on a stream that counts its calls.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use chappe::{Acceptor, Message};
@@ -133,6 +135,44 @@ async fn replies_leave_in_one_write_though_the_handler_yields_before_each() {
     settle().await;
     assert_eq!(peer.take_frames(), replies(16));
     assert_eq!(peer.take_calls().writes, 1, "for 16 messages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_while_the_handler_yields_is_read() {
+    let step = Arc::new(Notify::new());
+    let steps = step.clone();
+    let (peers, received) = oneshot::channel::<crate::wire::Peer>();
+    let (peer, _task) = served(|mut ws, _| async move {
+        let peer = received.await?;
+        // The others are decoded meanwhile, and the stream is asked for more.
+        let first = ws.recv().await?.expect("a message");
+        steps.notified().await;
+        ws.send(first).await?;
+        let second = ws.recv().await?.expect("a message");
+        peer.send(frame::text("3"));
+        // Unlike the runtime's own, this yield wakes the task at once, and only once.
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        ws.send(second).await?;
+        while let Some(message) = ws.recv().await? {
+            ws.send(message).await?;
+        }
+        Ok(())
+    })
+    .await;
+    peers.send(peer.clone()).unwrap();
+    peer.send(messages(3));
+    settle().await;
+    step.notify_one();
+    settle().await;
+    assert_eq!(peer.take_frames(), replies(4));
 }
 
 #[tokio::test(start_paused = true)]
