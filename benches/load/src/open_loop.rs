@@ -44,7 +44,7 @@ pub(crate) fn run(
     schedule.until(end)?;
     let (cpu, own) = (account.cpu()? - cpu, own_cpu() - own);
     let messages = schedule.latency.len();
-    let missed = schedule.wait_for_the_rest(end + GRACE)?;
+    schedule.wait_for_the_rest(end + GRACE)?;
     Ok(json!({
         "messages": messages,
         "seconds": measure.seconds,
@@ -53,7 +53,6 @@ pub(crate) fn run(
         // Between events it spins, so that it is on time: its CPU says nothing. This does.
         "generator_late_ns": percentiles(&schedule.late),
         "latency_ns": percentiles(&schedule.latency),
-        "missed": missed,
     }))
 }
 
@@ -151,13 +150,18 @@ impl Schedule {
         }
     }
 
-    /// Tells how many messages did not come back until then.
-    fn wait_for_the_rest(&mut self, end: u64) -> Outcome<u64> {
+    /// Waits for all replies until then.
+    fn wait_for_the_rest(&mut self, end: u64) -> Outcome<()> {
         loop {
             let missing = self.under_way.iter().flatten();
-            let missing = missing.map(|burst| burst.replies_left).sum();
-            if missing == 0 || self.clock.now() >= end {
-                return Ok(missing);
+            let missing: u64 = missing.map(|burst| burst.replies_left).sum();
+            if missing == 0 {
+                return Ok(());
+            }
+            if self.clock.now() >= end {
+                return Err(format!(
+                    "{missing} replies had not come a second after the last message was due"
+                ));
             }
             self.receive()?;
         }

@@ -76,7 +76,6 @@ impl Window {
             "generator_cpu_ns": wall - idle,
             "generator_busy": 1.0 - idle as f64 / wall as f64,
             "latency_ns": null,
-            "missed": 0,
         }))
     }
 

@@ -72,8 +72,6 @@ pub(super) enum Figure {
     Latency(&'static str),
     /// Nanoseconds that the generator was late with a message, at the 99th percentile.
     GeneratorLate,
-    /// Messages that did not come back.
-    Missed,
 }
 
 /// The folder of the results, plots and notes.
@@ -274,7 +272,6 @@ impl Figure {
             Self::GeneratorBusy => number("generator_busy")?,
             Self::Latency(percentile) => run["latency_ns"][percentile].as_f64()?,
             Self::GeneratorLate => run["generator_late_ns"]["p99"].as_f64()?,
-            Self::Missed => number("missed")?,
         };
         figure.is_finite().then_some(figure)
     }

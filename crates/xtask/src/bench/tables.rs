@@ -188,7 +188,7 @@ pub(super) fn latencies(results: &Results) -> String {
                     .map(|percentile| figure(cell, Figure::Latency(percentile), nanoseconds));
                 match cell.failures.first() {
                     Some(failure) if percentiles.iter().any(|text| text == NONE) => failure.clone(),
-                    _ => percentiles.join(" / ") + &missed(cell),
+                    _ => percentiles.join(" / ") + &failed(cell),
                 }
             })
         });
@@ -199,11 +199,11 @@ pub(super) fn latencies(results: &Results) -> String {
     text
 }
 
-/// Messages that did not come back, of all runs.
-fn missed(cell: &Cell) -> String {
-    match cell.figures(Figure::Missed).iter().sum::<f64>() {
-        0.0 => String::new(),
-        missed => format!(" ({missed:.0} missed)"),
+/// How many runs failed, where others did not.
+fn failed(cell: &Cell) -> String {
+    match cell.failures.len() {
+        0 => String::new(),
+        count => format!(" ({count} failed: {})", cell.failures[0]),
     }
 }
 
