@@ -13,8 +13,15 @@
 //!
 //! One deadline bounds all of it, from the first close frame on, whatever the peer does.
 //! A connection that is OPEN has no [`Closing`] at all.
+//!
+//! Two states come before, each with a deadline of the same length:
+//!
+//! - *replying*: the peer has sent its close frame or ended its stream, and the application may still
+//!   reply to what came before that (section 5.5.1 lets an endpoint finish what it is sending);
+//! - *unwritable*: writing has failed, and what the peer sent before may tell why.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::close_code::CloseCode;
 use crate::error::{ProtocolError, SendError};
@@ -175,6 +182,16 @@ impl Ended {
         self.frame().map_or("", |frame| &frame.reason)
     }
 
+    /// The stream ended without a word.
+    fn by_eof() -> Self {
+        Self {
+            by: Side::Peer,
+            cause: Cause::Eof,
+            sent: None,
+            received: None,
+        }
+    }
+
     fn frame(&self) -> Option<&CloseFrame> {
         match self.by {
             Side::Local => self.sent.as_ref(),
@@ -200,6 +217,7 @@ impl fmt::Display for Ended {
 #[derive(Debug)]
 pub(crate) struct Closing {
     ended: Ended,
+    phase: Phase,
     /// Whether our close frame waits to be transmitted.
     transmit: bool,
     /// Whether the peer's stream has ended.
@@ -207,6 +225,17 @@ pub(crate) struct Closing {
     /// Whether the deadline has passed.
     expired: bool,
     deadline: Time,
+}
+
+/// How far closing has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The peer has ended its side; messages can still be sent.
+    Replying,
+    /// Writing has failed; messages can still be received.
+    Unwritable,
+    /// The closing handshake, or what takes its place.
+    Handshake,
 }
 
 impl Closing {
@@ -274,24 +303,36 @@ impl Closing {
         Self::new(ended, deadline)
     }
 
-    /// The stream ended while the connection was OPEN.
-    pub(crate) fn lose(now: Time) -> Self {
-        let ended = Ended {
-            by: Side::Peer,
-            cause: Cause::Eof,
-            sent: None,
-            received: None,
-        };
+    /// The stream ended while the connection was OPEN. What was put out before is still written.
+    pub(crate) fn lose(deadline: Time) -> Self {
         Self {
             transmit: false,
             eof: true,
-            ..Self::new(ended, now)
+            ..Self::new(Ended::by_eof(), deadline)
+        }
+    }
+
+    /// Writing failed while the connection was OPEN.
+    pub(crate) fn fall_silent(deadline: Time) -> Self {
+        Self {
+            phase: Phase::Unwritable,
+            transmit: false,
+            ..Self::new(Ended::by_eof(), deadline)
+        }
+    }
+
+    /// Waits until the application has replied before it goes on.
+    pub(crate) fn replying(self) -> Self {
+        Self {
+            phase: Phase::Replying,
+            ..self
         }
     }
 
     fn new(ended: Ended, deadline: Time) -> Self {
         Self {
             ended,
+            phase: Phase::Handshake,
             transmit: true,
             eof: false,
             expired: false,
@@ -299,36 +340,60 @@ impl Closing {
         }
     }
 
-    /// Our close frame was first: this is the peer's answer, or it crossed ours.
+    /// The application has replied, or its time is over: the handshake goes on.
+    pub(crate) fn finish_replying(&mut self, deadline: Time) {
+        if self.is_replying() {
+            self.phase = Phase::Handshake;
+            self.deadline = deadline;
+        }
+    }
+
+    /// Our close frame was first: this is the peer's answer, or it crossed ours. Or ours can't be
+    /// sent, as writing has failed.
     pub(crate) fn handle_close_frame(&mut self, frame: CloseFrame) {
-        self.ended.received = Some(frame);
+        if self.phase == Phase::Unwritable {
+            *self = Self::answer(frame, self.deadline);
+        } else {
+            self.ended.received = Some(frame);
+        }
     }
 
     /// A rule was broken after our close frame was sent; there can't be a second one.
     pub(crate) fn handle_violation(&mut self, error: ProtocolError) {
+        self.phase = Phase::Handshake;
+        self.ended.by = Side::Local;
         self.ended.cause = Cause::Protocol(error);
     }
 
     pub(crate) fn handle_eof(&mut self) {
         self.eof = true;
-        if !self.is_decided() {
+        if self.phase == Phase::Unwritable {
+            self.phase = Phase::Handshake;
+        } else if !self.is_replying() && !self.is_decided() {
             self.ended.cause = Cause::Eof;
             self.ended.by = Side::Peer;
         }
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Time) {
+    /// `close_timeout`: how long the handshake may take, if it begins only here.
+    pub(crate) fn handle_timeout(&mut self, now: Time, close_timeout: Duration) {
         if now < self.deadline {
             return;
         }
-        self.expired = true;
-        if !self.is_decided() {
-            self.ended.cause = Cause::CloseTimeout;
+        match self.phase {
+            Phase::Replying => return self.finish_replying(now + close_timeout),
+            Phase::Unwritable => self.phase = Phase::Handshake,
+            Phase::Handshake if !self.is_decided() => self.ended.cause = Cause::CloseTimeout,
+            Phase::Handshake => {}
         }
+        self.expired = true;
     }
 
-    /// Our close frame, the first time this is asked.
+    /// Our close frame, the first time this is asked after the application has replied.
     pub(crate) fn poll_transmit(&mut self) -> Option<&CloseFrame> {
+        if self.is_replying() {
+            return None;
+        }
         std::mem::take(&mut self.transmit)
             .then_some(self.ended.sent.as_ref())
             .flatten()
@@ -339,28 +404,35 @@ impl Closing {
     }
 
     pub(crate) fn state(&self) -> State {
-        if self.eof || self.expired {
+        if !self.is_replying() && (self.eof || self.expired) {
             State::Closed
         } else {
             State::Closing
         }
     }
 
+    /// Whether messages can still be sent.
+    pub(crate) fn is_replying(&self) -> bool {
+        self.phase == Phase::Replying
+    }
+
     /// Whether what the peer sends still matters: only its close frame does.
     pub(crate) fn reads(&self) -> bool {
-        !self.is_decided() && self.state() == State::Closing
+        !self.is_replying() && !self.is_decided() && self.state() == State::Closing
     }
 
     /// Whether nothing follows what was transmitted. Section 7.1.1: the server ends its direction
     /// first, so that the client need not; whoever fails the connection does not wait.
     pub(crate) fn write_is_over(&self, role: Role) -> bool {
         let failed = !self.ended.is_clean();
-        !self.transmit && (failed || (self.is_decided() && role == Role::Server))
+        self.phase == Phase::Handshake
+            && !self.transmit
+            && (failed || (self.is_decided() && role == Role::Server))
     }
 
     /// Whether the stream is to be dropped.
     pub(crate) fn is_finished(&self) -> bool {
-        self.expired || (self.eof && !self.transmit)
+        self.expired || (self.phase == Phase::Handshake && self.eof && !self.transmit)
     }
 
     /// How it ended, as soon as that can't change any more.
@@ -374,7 +446,8 @@ impl Closing {
     }
 
     fn is_decided(&self) -> bool {
-        !self.ended.is_clean() || (self.ended.sent.is_some() && self.ended.received.is_some())
+        let both = self.ended.sent.is_some() && self.ended.received.is_some();
+        self.phase == Phase::Handshake && (!self.ended.is_clean() || both)
     }
 }
 

@@ -1,14 +1,14 @@
 //! The connection after its opening handshake: the machine that a driver moves bytes for.
 //!
-//! In: bytes received, the end of the stream, the time; messages and a close from the
-//! application. Out: events, frames for an [`Outbox`], the next deadline. A rule that the peer
+//! In: bytes received, the end of the stream, how writing goes, the time; messages and a close from
+//! the application, and whether it may still reply. Out: events, frames for an [`FrameSink`], the next deadline. A rule that the peer
 //! breaks is never an error of a method: it becomes a close frame to transmit and one event.
 //!
 //! ```text
 //!   handle_input ─► reading.rs ─┬─► message ─────────────────────► Event
 //!                               ├─► ping, pong ─► keepalive.rs ─►
 //!                               └─► close ──────► closing.rs ───►
-//!   send ─► Outbox ◄─ poll_transmit: pong, ping, close frame
+//!   send ─► FrameSink ◄─ poll_transmit: pong, ping, close frame
 //! ```
 
 use std::borrow::Cow;
@@ -21,14 +21,14 @@ use bytes::Bytes;
 use crate::close_code::CloseCode;
 use crate::closing::{CloseFrame, Closing, Ended};
 use crate::error::{ProtocolError, SendError};
+use crate::event::Event;
 use crate::frame::{self, Opcode};
-use crate::keepalive::Keepalive;
+use crate::keepalive::{Deafness, Keepalive};
 use crate::limits::Limits;
 use crate::mask::Mask;
-use crate::message::Joined;
 use crate::owned::Message;
 use crate::page::Page;
-use crate::payload::{Outbox, Payload};
+use crate::payload::{FrameSink, Payload};
 use crate::random::{Random, SystemRandom};
 use crate::reading::{Found, PartialMessage, Reading, Rules, WholeMessage};
 use crate::terms::{Kind, Role, State};
@@ -41,7 +41,9 @@ use crate::utf8;
 ///
 /// 1. Call [`handle_input`](Self::handle_input) with what arrived, again and again until all of
 ///    it is consumed; it hands out one event a call. At the end of the stream call
-///    [`handle_eof`](Self::handle_eof), at the deadline [`handle_timeout`](Self::handle_timeout).
+///    [`handle_eof`](Self::handle_eof), where writing fails
+///    [`handle_write_error`](Self::handle_write_error), at the deadline
+///    [`handle_timeout`](Self::handle_timeout).
 /// 2. After any of these, and after [`ping`](Self::ping) and [`close`](Self::close), call
 ///    [`poll_transmit`](Self::poll_transmit) and write what it appends, behind what
 ///    [`send`](Self::send) appended before.
@@ -50,7 +52,13 @@ use crate::utf8;
 ///    when [`is_finished`](Self::is_finished), drop the stream. Go on reading until then: a close
 ///    frame may be lost where a stream is dropped with input unread.
 ///
-/// Memory: some 110 bytes, and no buffer while no message or control frame is incomplete.
+/// A driver whose stream takes bytes only slowly, or that does not read for a while, says so with
+/// [`handle_write_progress`](Self::handle_write_progress) and
+/// [`handle_read_paused`](Self::handle_read_paused), so that the peer is not blamed for it. One whose
+/// application works on messages while others arrive tells with
+/// [`handle_reply_pending`](Self::handle_reply_pending) when a close frame may be answered.
+///
+/// Memory: some 130 bytes, and no buffer while no message or control frame is incomplete.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -70,8 +78,14 @@ pub struct Connection {
     limits: Arc<Limits>,
     reading: Reading,
     keepalive: Keepalive,
-    /// `None`: the connection is OPEN. In a box, as most connections are.
+    /// `None`: the connection is OPEN. Boxed, because most connections are.
     closing: Option<Box<Closing>>,
+    /// Bytes of the frames that were put out.
+    put_out: u64,
+    /// Whether the driver does not read.
+    read_paused: bool,
+    /// Whether the application may still reply to what it has received.
+    reply_pending: bool,
 }
 
 /// Which side we are, and for a client, where masking keys come from.
@@ -97,48 +111,6 @@ fn rules<'a>(now: Time, endpoint: &Endpoint, limits: &'a Limits) -> Rules<'a> {
     }
 }
 
-/// What [`Connection::handle_input`] found.
-///
-/// ```
-/// use std::sync::Arc;
-/// use chappe_proto::{Connection, Event, Limits, Time};
-///
-/// let mut client = Connection::client(Time::ZERO, Arc::new(Limits::default()));
-/// let mut input = *b"\x89\x02hi\x82\x01\x07"; // a ping, and a binary message
-/// let (consumed, event) = client.handle_input(Time::ZERO, &mut input);
-/// assert_eq!((consumed, event), (4, Some(Event::Ping(b"hi"))));
-/// let (_, event) = client.handle_input(Time::ZERO, &mut input[4..]);
-/// assert!(matches!(event, Some(Event::Binary(bytes)) if bytes == &[7][..]));
-/// ```
-#[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// A text message; borrowed from the input when it came in one frame and in one piece.
-    Text(Cow<'a, str>),
-    /// A binary message; borrowed from the input when it came in one frame and in one piece.
-    Binary(Cow<'a, [u8]>),
-    /// The peer's ping; a pong is ready to transmit.
-    Ping(&'a [u8]),
-    /// The peer's pong. `round_trip` is known when it answers our latest ping.
-    Pong {
-        /// From our ping to this pong.
-        round_trip: Option<Duration>,
-    },
-    /// The peer's close frame; the answer is ready to transmit, and nothing more will be read.
-    Close(&'a CloseFrame),
-    /// The peer broke a rule; a close frame is ready to transmit, and nothing more will be read.
-    Failed(ProtocolError),
-}
-
-impl From<Joined> for Event<'_> {
-    fn from(joined: Joined) -> Self {
-        match joined {
-            Joined::Text(text) => Self::Text(Cow::Owned(text)),
-            Joined::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
-        }
-    }
-}
-
 impl Connection {
     /// The accepting side of a connection whose opening handshake is complete.
     pub fn server(now: Time, limits: Arc<Limits>) -> Self {
@@ -161,6 +133,9 @@ impl Connection {
             reading: Reading::default(),
             keepalive: Keepalive::new(now, &limits),
             closing: None,
+            put_out: 0,
+            read_paused: false,
+            reply_pending: false,
             limits,
         }
     }
@@ -178,6 +153,7 @@ impl Connection {
         if !self.reads() {
             return (input.len(), None);
         }
+        self.handle_arrival(now);
         let Some(whole) = self.whole_message(input) else {
             return self.handle_pieces(now, input);
         };
@@ -272,25 +248,105 @@ impl Connection {
         if !self.reads() {
             return None;
         }
+        self.handle_arrival(now);
         match self.reading.take_back(partial) {
             Ok(joined) => joined.map(Event::from),
             Err(error) => Some(self.fail(now, error)),
         }
     }
 
-    /// Takes note that the peer's stream has ended.
+    /// Takes note that bytes have arrived, where they are handled only later: the peer is alive.
+    /// [`handle_input`](Self::handle_input) does it too.
+    #[inline]
+    pub fn handle_arrival(&mut self, now: Time) {
+        self.keepalive.handle_arrival(now, &self.limits);
+    }
+
+    /// Whether a close frame stands among the frames that `input` begins with, or a header that no
+    /// frame may have: what follows it will not be read. For input that is kept back, because the
+    /// application has not taken the messages in it.
+    pub fn finds_end(&self, input: &[u8]) -> bool {
+        self.reads() && self.reading.finds_end(self.role().peer(), input)
+    }
+
+    /// Takes note that the peer's stream has ended. What was put out can still be written.
     pub fn handle_eof(&mut self, now: Time) {
         match &mut self.closing {
             Some(closing) => closing.handle_eof(),
-            None => self.closing = Some(Box::new(Closing::lose(now))),
+            None => self.begin_closing(Closing::lose(now + self.limits.close_timeout)),
         }
         self.reading.stop();
+    }
+
+    /// Takes note that the stream is lost, in both directions: reading failed.
+    pub fn handle_read_error(&mut self, now: Time) {
+        self.handle_reply_pending(now, false);
+        self.handle_eof(now);
+    }
+
+    /// Takes note that nothing more can be written. What the peer sent before may still tell why, so
+    /// it is read for [`Limits::close_timeout`].
+    pub fn handle_write_error(&mut self, now: Time) {
+        let deadline = now + self.limits.close_timeout;
+        match &mut self.closing {
+            Some(closing) => closing.finish_replying(deadline),
+            None => self.closing = Some(Box::new(Closing::fall_silent(deadline))),
+        }
+    }
+
+    /// Says how many of the bytes that were put out have not reached the peer, as far as is known:
+    /// those that the stream has not taken, and those that it has and still holds.
+    ///
+    /// A pong is awaited only from when its ping can have left. Worth saying before
+    /// [`handle_timeout`](Self::handle_timeout), and whenever
+    /// [`wants_write_progress`](Self::wants_write_progress). Without it, all is taken to have left.
+    pub fn handle_write_progress(&mut self, now: Time, unsent: u64) {
+        let reached = self.put_out.saturating_sub(unsent);
+        self.keepalive
+            .handle_write_progress(now, reached, &self.limits);
+    }
+
+    /// Whether a ping is on its way of which [`handle_write_progress`](Self::handle_write_progress)
+    /// has said nothing.
+    pub fn wants_write_progress(&self) -> bool {
+        self.keepalive.wants_write_progress()
+    }
+
+    /// Says whether the driver does not read, as what it read before is not handled: a pong that came
+    /// could not be seen.
+    pub fn handle_read_paused(&mut self, paused: bool) {
+        self.read_paused = paused;
+    }
+
+    /// Says whether the application may still reply to messages that it has received or has yet to
+    /// take. While it may, the peer's close frame is not answered and the end of its stream not final,
+    /// for [`Limits::close_timeout`] at most, and messages can be sent.
+    #[inline]
+    pub fn handle_reply_pending(&mut self, now: Time, pending: bool) {
+        self.reply_pending = pending;
+        if !pending && let Some(closing) = &mut self.closing {
+            closing.finish_replying(now + self.limits.close_timeout);
+        }
+    }
+
+    /// Whether the peer has ended its side, and the application may still reply.
+    pub fn is_replying(&self) -> bool {
+        self.closing.as_ref().is_some_and(|it| it.is_replying())
+    }
+
+    fn begin_closing(&mut self, closing: Closing) {
+        let closing = if self.reply_pending {
+            closing.replying()
+        } else {
+            closing
+        };
+        self.closing = Some(Box::new(closing));
     }
 
     /// Does what is due: pings, fails what took too long, ends the closing handshake.
     pub fn handle_timeout(&mut self, now: Time) {
         if let Some(closing) = &mut self.closing {
-            closing.handle_timeout(now);
+            closing.handle_timeout(now, self.limits.close_timeout);
             return;
         }
         let result = match self.reading.deadline() {
@@ -298,9 +354,11 @@ impl Connection {
                 after: self.limits.message_timeout,
             }),
             _ => {
-                // A pong can't stand amid a data frame, and that has a deadline of its own.
-                let answerable = !self.reading.is_in_data();
-                self.keepalive.handle_timeout(now, answerable, &self.limits)
+                let deafness = Deafness {
+                    amid_data: self.reading.is_in_data(),
+                    paused: self.read_paused,
+                };
+                self.keepalive.handle_timeout(now, deafness, &self.limits)
             }
         };
         if let Err(error) = result {
@@ -312,20 +370,27 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError::NotOpen`] once the closing handshake has begun; `out` is as it was then.
-    pub fn send(&mut self, message: Payload<'_>, out: &mut impl Outbox) -> Result<(), SendError> {
-        if self.closing.is_some() {
+    /// [`SendError::NotOpen`] unless it [`can_send`](Self::can_send); `out` is as it was then.
+    pub fn send(
+        &mut self,
+        message: Payload<'_>,
+        out: &mut impl FrameSink,
+    ) -> Result<(), SendError> {
+        if !self.can_send() {
             return Err(SendError::NotOpen {
                 state: self.state(),
             });
         }
         match (&self.endpoint, message) {
-            (Endpoint::Server, Payload::Prepared(prepared)) => out.put_prepared(prepared.frame()),
+            (Endpoint::Server, Payload::Prepared(prepared)) => {
+                self.put_out += prepared.frame().len() as u64;
+                out.put_prepared(prepared.frame());
+            }
             (Endpoint::Server, Payload::SharedText(text)) => {
-                put_shared_frame(Kind::Text, text.as_bytes(), out);
+                self.put_out += put_shared_frame(Kind::Text, text.as_bytes(), out);
             }
             (Endpoint::Server, Payload::SharedBinary(bytes)) => {
-                put_shared_frame(Kind::Binary, bytes, out);
+                self.put_out += put_shared_frame(Kind::Binary, bytes, out);
             }
             _ => {
                 let (kind, payload) = message.parts();
@@ -333,6 +398,13 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Whether a message can be sent: while the connection is OPEN, and while the application may
+    /// still reply to a peer that has ended its side.
+    #[inline]
+    pub fn can_send(&self) -> bool {
+        self.closing.as_ref().is_none_or(|it| it.is_replying())
     }
 
     /// Sends a ping, unless one is under way: then its pong answers for both.
@@ -344,7 +416,8 @@ impl Connection {
         }
     }
 
-    /// Begins the closing handshake; without effect if it has begun already.
+    /// Begins the closing handshake; without effect if it has begun already. Where the peer has ended
+    /// its side, it is answered.
     ///
     /// Messages that the peer sends before its own close frame are still handed out.
     /// [`CloseCode::NO_STATUS`] and no reason sends an empty frame.
@@ -355,6 +428,7 @@ impl Connection {
     /// [`SendError::CloseReasonTooLong`] for a reason of more than 123 bytes.
     pub fn close(&mut self, now: Time, code: CloseCode, reason: &str) -> Result<(), SendError> {
         let frame = CloseFrame::checked(code, reason)?;
+        self.handle_reply_pending(now, false);
         if self.closing.is_none() {
             let deadline = now + self.limits.close_timeout;
             self.closing = Some(Box::new(Closing::request(frame, deadline)));
@@ -366,6 +440,7 @@ impl Connection {
     ///
     /// Without effect once the closing handshake has begun, which has a deadline.
     pub fn shed(&mut self, now: Time) {
+        self.handle_reply_pending(now, false);
         if self.closing.is_none() {
             let deadline = now + self.limits.close_timeout;
             self.closing = Some(Box::new(Closing::shed(deadline)));
@@ -373,14 +448,8 @@ impl Connection {
         }
     }
 
-    /// Gives a ping's answer more time: the driver has not looked at all that the peer sent, or
-    /// the stream takes our bytes but slowly, so the pong could not be seen yet.
-    pub fn postpone_pong(&mut self, now: Time) {
-        self.keepalive.postpone_pong(now, &self.limits);
-    }
-
     /// Appends the pong, the ping and the close frame that are due.
-    pub fn poll_transmit(&mut self, out: &mut impl Outbox) {
+    pub fn poll_transmit(&mut self, out: &mut impl FrameSink) {
         while let Some((opcode, payload)) = self.poll_control() {
             self.put_frame(opcode, &payload, out.tail());
         }
@@ -391,7 +460,7 @@ impl Connection {
         if let Some(pong) = self.keepalive.poll_pong() {
             return Some((Opcode::Pong, pong));
         }
-        if let Some(ping) = self.keepalive.poll_ping() {
+        if let Some(ping) = self.keepalive.poll_ping(self.put_out) {
             return Some((Opcode::Ping, Box::from(ping)));
         }
         let close = self.closing.as_mut()?.poll_transmit()?;
@@ -482,7 +551,7 @@ impl Connection {
                 let deadline = now + self.limits.close_timeout;
                 match &mut self.closing {
                     Some(closing) => closing.handle_close_frame(frame),
-                    None => self.closing = Some(Box::new(Closing::answer(frame, deadline))),
+                    None => self.begin_closing(Closing::answer(frame, deadline)),
                 }
                 self.reading.stop();
                 Ok(Some(Control::Close))
@@ -524,9 +593,11 @@ impl Connection {
                 Some(key)
             }
         };
+        let before = out.len();
         frame::put_header(opcode, payload.len(), mask, out);
         let start = out.len();
         out.extend_from_slice(payload);
+        self.put_out += (out.len() - before) as u64;
         if let Some(key) = mask {
             Mask::new(key).apply(&mut out[start..]);
         }
@@ -544,10 +615,14 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Appends a server's frame, its payload by reference.
-fn put_shared_frame(kind: Kind, payload: &Bytes, out: &mut impl Outbox) {
-    frame::put_header(kind.into(), payload.len(), None, out.tail());
+/// Appends a server's frame, its payload by reference; gives its length.
+fn put_shared_frame(kind: Kind, payload: &Bytes, out: &mut impl FrameSink) -> u64 {
+    let tail = out.tail();
+    let before = tail.len();
+    frame::put_header(kind.into(), payload.len(), None, tail);
+    let header = tail.len() - before;
     out.put_shared(payload);
+    (header + payload.len()) as u64
 }
 
 /// What a control frame came to.

@@ -4,6 +4,18 @@
 //! gives the round-trip time; other pongs are unsolicited and ignored. Of the peer's pings only
 //! the latest that was not answered yet is answered (section 5.5.3 allows it), so that a flood
 //! costs one pong of memory.
+//!
+//! A pong is overdue [`Limits::pong_timeout`] after the latest of: the ping, the moment it was seen
+//! to have left, the last bytes from the peer. When that deadline comes, the peer is not blamed for
+//! what it could not do:
+//!
+//! ```text
+//!   the ping is behind other bytes ─┬─ they get fewer ───────────────► more time
+//!                                   └─ they do not ──────────────────► overdue
+//!   the peer is amid a data frame (which has a deadline of its own) ─► more time
+//!   we are not reading ──────────────────────────────────────────────► more time, and another ping
+//!   otherwise ───────────────────────────────────────────────────────► overdue
+//! ```
 
 use std::time::Duration;
 
@@ -29,6 +41,25 @@ pub(crate) struct Keepalive {
 struct Flight {
     sent: Time,
     deadline: Time,
+    /// Bytes that were put out before it; all that there could ever be, until it is put out itself.
+    position: u64,
+    /// Of the bytes that were put out, how many had reached the peer when that was last known.
+    reached: u64,
+    /// Whether more had than the time before.
+    progressed: bool,
+    /// Whether bytes before it had not, so that it can't have either.
+    held_up: bool,
+    /// Whether nothing was said of all this since it was due.
+    unreported: bool,
+}
+
+/// What keeps a driver from hearing a pong that was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deafness {
+    /// A data frame is in progress: no control frame can stand within it.
+    pub(crate) amid_data: bool,
+    /// The driver does not read.
+    pub(crate) paused: bool,
 }
 
 impl Keepalive {
@@ -52,8 +83,37 @@ impl Keepalive {
         self.flight = Some(Flight {
             sent: now,
             deadline: now + limits.pong_timeout,
+            position: u64::MAX,
+            reached: 0,
+            progressed: false,
+            held_up: false,
+            unreported: true,
         });
         self.ping_due = true;
+    }
+
+    /// Bytes have arrived: the peer is alive, and its pong may be among those that follow.
+    pub(crate) fn handle_arrival(&mut self, now: Time, limits: &Limits) {
+        self.postpone_pong(now, limits);
+    }
+
+    /// Of the bytes that were put out, this many have reached the peer, as far as is known.
+    pub(crate) fn handle_write_progress(&mut self, now: Time, reached: u64, limits: &Limits) {
+        let Some(flight) = &mut self.flight else {
+            return;
+        };
+        flight.progressed = !flight.unreported && reached > flight.reached;
+        flight.unreported = false;
+        flight.reached = reached;
+        let was_held_up = std::mem::replace(&mut flight.held_up, reached < flight.position);
+        if was_held_up && !flight.held_up {
+            self.postpone_pong(now, limits);
+        }
+    }
+
+    /// Whether a ping is due or has been put out of which nothing is known yet.
+    pub(crate) fn wants_write_progress(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.unreported)
     }
 
     /// Makes a pong due, with the ping's payload, in place of one that is due already.
@@ -79,29 +139,43 @@ impl Keepalive {
         self.round_trip
     }
 
-    /// `answerable`: whether the peer could have sent a pong. Amid a data frame it can't.
+    /// Sends the ping that is due, or decides that a pong is overdue.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Time,
-        answerable: bool,
+        deafness: Deafness,
         limits: &Limits,
     ) -> Result<(), ProtocolError> {
-        match &self.flight {
-            Some(flight) if flight.deadline <= now => {
-                if answerable {
-                    return Err(ProtocolError::PongTimeout {
-                        after: limits.pong_timeout,
-                    });
-                }
-                self.postpone_pong(now, limits);
+        let Some(flight) = &mut self.flight else {
+            if self.next_ping.is_some_and(|next| next <= now) {
+                self.ping(now, limits);
             }
-            None if self.next_ping.is_some_and(|next| next <= now) => self.ping(now, limits),
-            _ => {}
+            return Ok(());
+        };
+        if now < flight.deadline {
+            return Ok(());
         }
+        let Deafness { amid_data, paused } = deafness;
+        let excused = if flight.held_up {
+            flight.progressed
+        } else {
+            amid_data || paused
+        };
+        if !excused {
+            return Err(ProtocolError::PongTimeout {
+                after: limits.pong_timeout,
+            });
+        }
+        if paused && !flight.held_up {
+            // Writing to a stream whose other end is gone fails, which reading would have told.
+            self.ping_due = true;
+            flight.position = u64::MAX;
+        }
+        self.postpone_pong(now, limits);
         Ok(())
     }
 
-    pub(crate) fn postpone_pong(&mut self, now: Time, limits: &Limits) {
+    fn postpone_pong(&mut self, now: Time, limits: &Limits) {
         if let Some(flight) = &mut self.flight {
             flight.deadline = flight.deadline.max(now + limits.pong_timeout);
         }
@@ -124,9 +198,16 @@ impl Keepalive {
         self.pong.take()
     }
 
-    /// The payload of the ping that is due, the first time this is asked.
-    pub(crate) fn poll_ping(&mut self) -> Option<[u8; 4]> {
-        std::mem::take(&mut self.ping_due).then(|| self.sequence.to_be_bytes())
+    /// The payload of the ping that is due, the first time this is asked. So many bytes were put
+    /// out before it.
+    pub(crate) fn poll_ping(&mut self, put_out: u64) -> Option<[u8; 4]> {
+        if !std::mem::take(&mut self.ping_due) {
+            return None;
+        }
+        if let Some(flight) = &mut self.flight {
+            flight.position = put_out;
+        }
+        Some(self.sequence.to_be_bytes())
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {

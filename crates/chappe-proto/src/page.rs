@@ -14,12 +14,6 @@ use crate::mask::Mask;
 #[derive(Default)]
 pub struct Page(BytesMut);
 
-/// A message that is kept pins its page: at most this much.
-const PAGE_BYTES: usize = 4096;
-
-/// Messages up to this size are cut from the page; a larger one would waste too much of it.
-const CUT_BYTES_MAX: usize = PAGE_BYTES / 4;
-
 impl fmt::Debug for Page {
     /// Without what it holds, which may be of messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,20 +29,26 @@ pub(crate) struct Unmasked {
 }
 
 impl Page {
+    /// Bytes of a page: what a message that was cut from it pins, as long as it is kept.
+    pub const BYTES: usize = 4096;
+
+    /// Messages up to this size are cut from the page; a larger one would waste too much of it.
+    pub const CUT_BYTES_MAX: usize = Self::BYTES / 4;
+
     /// Copies a payload, and unmasks it on the way.
     #[inline]
     pub(crate) fn unmask(&mut self, payload: &[u8], mask: Mask) -> Unmasked {
-        if payload.len() > CUT_BYTES_MAX {
+        if payload.len() > Self::CUT_BYTES_MAX {
             return unmask_long(payload, mask);
         }
         let page = &mut self.0;
         if page.len() < payload.len() {
             page.clear();
             // All of it again when none of its messages is held any more, else another.
-            if !page.try_reclaim(PAGE_BYTES) {
-                *page = BytesMut::with_capacity(PAGE_BYTES);
+            if !page.try_reclaim(Self::BYTES) {
+                *page = BytesMut::with_capacity(Self::BYTES);
             }
-            page.resize(PAGE_BYTES, 0);
+            page.resize(Self::BYTES, 0);
         }
         let mut copy = page.split_to(payload.len());
         let is_ascii = mask.copy(payload, &mut copy);

@@ -58,13 +58,13 @@ impl<'a> From<&'a Prepared> for Payload<'a> {
 ///
 /// ```
 /// use bytes::Bytes;
-/// use chappe_proto::Outbox;
+/// use chappe_proto::FrameSink;
 ///
 /// /// Keeps shared bytes as they are, behind a piece of its own.
 /// #[derive(Default)]
 /// struct Pieces(Vec<Bytes>, Vec<u8>);
 ///
-/// impl Outbox for Pieces {
+/// impl FrameSink for Pieces {
 ///     fn tail(&mut self) -> &mut Vec<u8> {
 ///         &mut self.1
 ///     }
@@ -78,7 +78,7 @@ impl<'a> From<&'a Prepared> for Payload<'a> {
 /// out.put_shared(&Bytes::from_static(b"shared"));
 /// assert_eq!(out.0[1], "shared");
 /// ```
-pub trait Outbox {
+pub trait FrameSink {
     /// The buffer at the outbox's end, to which frames are appended.
     fn tail(&mut self) -> &mut Vec<u8>;
 
@@ -96,7 +96,7 @@ pub trait Outbox {
     }
 }
 
-impl Outbox for Vec<u8> {
+impl FrameSink for Vec<u8> {
     fn tail(&mut self) -> &mut Vec<u8> {
         self
     }

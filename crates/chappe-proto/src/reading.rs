@@ -132,6 +132,29 @@ impl Reading {
         })
     }
 
+    /// Whether a close frame, or a header that breaks a rule, is among the frames that `input` begins
+    /// with. Only between two frames: elsewhere all input is read at once.
+    pub(crate) fn finds_end(&self, sender: Role, mut input: &[u8]) -> bool {
+        if self.partial.is_some() {
+            return false;
+        }
+        loop {
+            match Header::decode(input, sender) {
+                Err(_) => return true,
+                Ok(Some((header, _))) if header.opcode == Opcode::Close => return true,
+                Ok(Some((header, length))) => {
+                    let end = usize::try_from(header.length).unwrap_or(usize::MAX);
+                    let end = end.saturating_add(length);
+                    if end >= input.len() {
+                        return false;
+                    }
+                    input = &input[end..];
+                }
+                Ok(None) => return false,
+            }
+        }
+    }
+
     /// Consumes a prefix of `input`: what it found with that, or all of it.
     pub(crate) fn read(
         &mut self,

@@ -14,12 +14,13 @@ use std::time::Duration;
 use chappe_proto::handshake::{Acceptance, Hosts, Origins, Policy, Refusal, ServerHandshake};
 use chappe_proto::{Connection, Limits, Time};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::budget::Budget;
 use crate::buffer;
+use crate::deadline::timeout;
 use crate::driver::{Driver, drive, drive_with_handler};
 use crate::error::{AcceptError, BoxError, Ended};
+use crate::memory::{Memory, Share};
 use crate::rewind::{Plain, Request, Rewind};
 use crate::shared::Shared;
 use crate::socket::WebSocket;
@@ -66,7 +67,7 @@ pub struct Acceptor {
     limits: Arc<Limits>,
     policy: Arc<Policy>,
     outbox_bytes_max: usize,
-    budget: Arc<Budget>,
+    memory: Memory,
     check: Option<Check>,
 }
 
@@ -77,7 +78,7 @@ impl Acceptor {
             limits: Arc::default(),
             policy: Arc::default(),
             outbox_bytes_max: OUTBOX_BYTES_MAX,
-            budget: Budget::of_the_process(),
+            memory: Memory::of_the_process(),
             check: None,
         }
     }
@@ -96,14 +97,14 @@ impl Acceptor {
         self
     }
 
-    /// Bytes of memory that all connections of this acceptor and of its clones may hold together,
-    /// for what peers sent that is incomplete or not received, and for what they do not read.
+    /// The memory that connections hold, for what peers sent that is incomplete or not received, and
+    /// for what they do not read. Default: [`Memory::of_the_process`].
     ///
-    /// When there are more, connections that hold more than an equal share are closed with 1013.
-    /// Default: 1 GiB, with all other connections of the process that have no bound of their own.
+    /// When it is spent, the connections that hold most are closed with 1013, and handshakes are
+    /// refused with 503.
     #[must_use]
-    pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
-        self.budget = Budget::new(bytes);
+    pub fn memory(mut self, memory: &Memory) -> Self {
+        self.memory = memory.clone();
         self
     }
 
@@ -165,7 +166,7 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let accepted = self.handshake(stream).await?;
+        let accepted = self.handshake(stream, nothing_unsent).await?;
         tokio::spawn(drive(accepted.driver));
         Ok(accepted.ws)
     }
@@ -209,21 +210,27 @@ impl Acceptor {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = Result<(), BoxError>>,
     {
-        // In a box, so that the task does not keep the size of the handshake.
-        let accepted = Box::pin(self.handshake(stream)).await?;
+        // Boxed, so that the task does not keep the size of the handshake.
+        let accepted = Box::pin(self.handshake(stream, nothing_unsent)).await?;
         Ok(accepted.run(handler).await)
     }
 
-    /// The handshake alone: whoever calls it has the driver to run.
+    /// The handshake alone: whoever calls it has the driver to run. `unsent_bytes` tells how many bytes
+    /// a stream has taken that have not reached the peer.
     ///
     /// What is decided between reading and answering does not wait, so it stands elsewhere: the
     /// future would have room for all of it.
-    pub(crate) async fn handshake<S>(&self, mut stream: S) -> Result<Accepted<S>, AcceptError<S>>
+    pub(crate) async fn handshake<S>(
+        &self,
+        mut stream: S,
+        unsent_bytes: fn(&S) -> usize,
+    ) -> Result<Accepted<S>, AcceptError<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let epoch = Instant::now();
-        let (request, acceptance) = match self.read(&mut stream).await? {
+        let mut share = self.memory.share();
+        let (request, acceptance) = match self.read(&mut stream, &mut share).await? {
             Asked::WebSocket(request, acceptance) => (request, acceptance),
             Asked::Http(request, received) => {
                 let stream = Rewind::new(received, stream);
@@ -242,9 +249,9 @@ impl Acceptor {
             .await
             .map_err(io::Error::from)??;
         let connection = Connection::server(Time::ZERO + epoch.elapsed(), self.limits.clone());
-        let shared = Arc::new(Shared::new(connection, epoch, self.outbox_bytes_max));
+        let shared = Shared::new(connection, epoch, self.outbox_bytes_max, share);
         let ws = WebSocket::new(&shared, acceptance.subprotocol());
-        let driver = Driver::new(stream, shared.clone(), self.budget.join());
+        let driver = Driver::new(stream, shared.clone(), unsent_bytes);
         Ok(Accepted {
             ws,
             driver,
@@ -254,18 +261,21 @@ impl Acceptor {
     }
 
     /// Reads a request's head; gives what it asks for, unless that is refused.
-    async fn read<S>(&self, stream: &mut S) -> Result<Asked, AcceptError<S>>
+    async fn read<S>(&self, stream: &mut S, share: &mut Share) -> Result<Asked, AcceptError<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let after = self.limits.handshake_timeout;
         let mut handshake = ServerHandshake::new(Time::ZERO, self.limits.clone());
-        let result = match timeout(after, read_request(stream, &mut handshake)).await {
+        let result = match timeout(after, read_request(stream, &mut handshake, share)).await {
             Ok(result) => result?,
             Err(_) => Err(Refusal::Timeout { after }),
         };
         let refusal = match result.and_then(|request| self.decide(request, handshake)) {
-            Ok(asked) => return Ok(asked),
+            Ok(asked) => {
+                share.give_back();
+                return Ok(asked);
+            }
             Err(refusal) => refusal,
         };
         refuse(stream, &refusal, self.limits.close_timeout).await;
@@ -294,10 +304,11 @@ impl Acceptor {
         }
         Ok(Asked::WebSocket(request, acceptance))
     }
+}
 
-    pub(crate) fn budget(&self) -> &Budget {
-        &self.budget
-    }
+/// How much a stream holds back that does not tell.
+pub(crate) fn nothing_unsent<S>(_: &S) -> usize {
+    0
 }
 
 /// What a request asks for.
@@ -349,6 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Accepted<S> {
 async fn read_request<S>(
     stream: &mut S,
     handshake: &mut ServerHandshake,
+    share: &mut Share,
 ) -> io::Result<Result<(Request, Vec<u8>), Refusal>>
 where
     S: AsyncRead + Unpin,
@@ -360,10 +372,20 @@ where
         });
         match found.await? {
             Some(Some(result)) => return Ok(result),
-            Some(None) => {}
+            Some(None) if may_hold(share, handshake.held_bytes()) => {}
+            Some(None) => return Ok(Err(Refusal::Full)),
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+}
+
+/// Whether a head that is not complete may be held, for which others may have to be closed.
+fn may_hold(share: &mut Share, bytes: usize) -> bool {
+    if share.hold(bytes) {
+        return true;
+    }
+    share.memory().relieve();
+    share.memory().held_bytes() <= share.memory().bytes_max()
 }
 
 /// Reads once, into the thread's buffer: a handshake that drips holds no buffer while it waits.

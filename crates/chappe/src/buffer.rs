@@ -86,11 +86,6 @@ pub(crate) fn return_write_buffer(buffer: Vec<u8>) {
     WRITE_BUFFERS.with_borrow_mut(|buffers| buffers.put(buffer));
 }
 
-/// Frees the thread's buffers for writing, as it may not need so many again.
-pub(crate) fn free_write_buffers() {
-    WRITE_BUFFERS.set(WriteBuffers::new());
-}
-
 /// Calls `take` with the thread's page.
 pub(crate) fn with_page<R>(take: impl FnOnce(&mut Page) -> R) -> R {
     PAGE.with_borrow_mut(take)

@@ -9,13 +9,15 @@ use http::Response;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::accept::{OUTBOX_BYTES_MAX, read};
-use crate::budget::Budget;
+use crate::accept::{OUTBOX_BYTES_MAX, nothing_unsent, read};
+use crate::deadline::timeout;
 use crate::driver::{Driver, drive};
 use crate::error::ConnectError;
+use crate::memory::Memory;
 use crate::rewind::Rewind;
+use crate::send_queue::unsent_bytes;
 use crate::shared::Shared;
 use crate::socket::WebSocket;
 
@@ -56,6 +58,7 @@ pub struct Connector {
     request: Result<ClientRequest, RequestError>,
     limits: Limits,
     outbox_bytes_max: usize,
+    memory: Memory,
 }
 
 impl Connector {
@@ -65,6 +68,7 @@ impl Connector {
             request: ClientRequest::new(url),
             limits: Limits::default(),
             outbox_bytes_max: OUTBOX_BYTES_MAX,
+            memory: Memory::of_the_process(),
         }
     }
 
@@ -96,6 +100,14 @@ impl Connector {
         self
     }
 
+    /// The memory that the connection holds, for what the server sent that is incomplete or not
+    /// received, and for what it does not read. Default: [`Memory::of_the_process`].
+    #[must_use]
+    pub fn memory(mut self, memory: &Memory) -> Self {
+        self.memory = memory.clone();
+        self
+    }
+
     /// Connects by TCP; looking the host up, connecting and the handshake together take
     /// [`Limits::handshake_timeout`] at most. Redirects are not followed.
     ///
@@ -119,7 +131,8 @@ impl Connector {
         let stream = stream?;
         stream.set_nodelay(true)?;
         let time_left = after.saturating_sub(begin.elapsed());
-        self.handshake(request, stream, time_left).await
+        let unsent = |stream: &Rewind<TcpStream>| unsent_bytes(stream.get_ref());
+        self.handshake(request, stream, unsent, time_left).await
     }
 
     /// Opens a connection on a stream that leads to the server, such as a Unix socket.
@@ -133,13 +146,15 @@ impl Connector {
     {
         let request = self.request.clone()?;
         let time_left = self.limits.handshake_timeout;
-        self.handshake(request, stream, time_left).await
+        self.handshake(request, stream, nothing_unsent, time_left)
+            .await
     }
 
     async fn handshake<S>(
         self,
         request: ClientRequest,
         mut stream: S,
+        unsent_bytes: fn(&Rewind<S>) -> usize,
         time_left: Duration,
     ) -> Result<WebSocket, ConnectError>
     where
@@ -158,13 +173,11 @@ impl Connector {
         let subprotocol = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
         let subprotocol = subprotocol.and_then(|name| name.to_str().ok());
         let connection = Connection::client(Time::ZERO + epoch.elapsed(), limits);
-        let shared = Arc::new(Shared::new(connection, epoch, self.outbox_bytes_max));
+        let share = self.memory.share();
+        let shared = Shared::new(connection, epoch, self.outbox_bytes_max, share);
         let ws = WebSocket::new(&shared, subprotocol);
-        tokio::spawn(drive(Driver::new(
-            Rewind::new(early, stream),
-            shared,
-            Budget::of_the_process().join(),
-        )));
+        let stream = Rewind::new(early, stream);
+        tokio::spawn(drive(Driver::new(stream, shared, unsent_bytes)));
         Ok(ws)
     }
 }

@@ -1,7 +1,8 @@
 //! Moves the bytes of one connection: between its stream and what its handles hold.
 //!
 //! It wakes for bytes, for room to write, for something to send, for a deadline, and decides
-//! nothing: that is the protocol's. A turn goes:
+//! nothing: that is the protocol's. A poll of its task is one or more turns, up to a bound of work. A
+//! turn goes:
 //!
 //! ```text
 //!   read, lend ─► handler, until it waits ─► settle what it left of the input ─► write all that
@@ -11,47 +12,51 @@
 //!
 //! So what a handler sends while it has input leaves in one write, when it waits for anything.
 //! Where there is no handler in the task, the input is settled at once.
+//!
+//! The driver does not take part in tokio's cooperative budget, which is the handler's: a stream or a
+//! timer that is pending only because the budget is spent would look like one that is full, or be
+//! forgotten. It has a bound of its own, in bytes.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use chappe_proto::{CloseCode, PartialMessage, Time};
+use chappe_proto::{CloseCode, PartialMessage};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::task::coop::unconstrained;
 
-use crate::budget::Share;
 use crate::buffer;
+use crate::deadline::Deadline;
 use crate::error::{BoxError, CloseError, Ended, SendError};
+use crate::link::Wanted;
 use crate::outbox::{Outbox, SLICES_MAX};
-use crate::shared::{Shared, Wanted};
+use crate::shared::Shared;
 
 /// Drives a connection whose handles live in other tasks, until its stream is dropped.
 pub(crate) fn drive<S>(mut driver: Driver<S>) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    std::future::poll_fn(move |cx| {
-        driver.poll_begin(cx);
+    unconstrained(poll_fn(move |cx| {
+        driver.begin_poll(cx);
         loop {
-            match driver.poll_turn(cx, Company::Alone) {
+            match driver.poll_turn(cx) {
                 Turn::Lent => {}
                 Turn::Idle => return Poll::Pending,
                 Turn::Over => return Poll::Ready(()),
             }
         }
-    })
+    }))
 }
 
 /// Drives a connection together with its handler, in one task, until both are done.
 ///
 /// The handler's end closes the connection: with 1000, or with 1011 if it failed or panicked.
 ///
-/// The handler is in a box, and no future here is an `async` one: such a future has room for what
+/// The handler is boxed, and no future here is an `async` one: such a future has room for what
 /// it was given beside the room for what it does with it, and the task would keep both (for an
 /// echo, 1,384 bytes in all; so it is 808).
 pub(crate) fn drive_with_handler<S, F>(
@@ -71,21 +76,21 @@ where
     if handler.is_none() {
         end_handler(&shared, Err(Panicked));
     }
-    std::future::poll_fn(move |cx| {
+    poll_fn(move |cx| {
         if let Some(driver) = &mut driver {
-            driver.poll_begin(cx);
+            without_budget(cx, |cx| driver.begin_poll(cx));
         }
         loop {
-            let mut company = Company::Alone;
-            if let Some(running) = &mut handler {
-                if let Poll::Ready(result) = poll_handler(running.as_mut(), cx) {
-                    end_handler(&shared, result);
-                    handler = None;
-                } else {
-                    company = Company::Handler;
-                }
+            if let Some(running) = &mut handler
+                && let Poll::Ready(result) = poll_handler(running.as_mut(), cx)
+            {
+                end_handler(&shared, result);
+                handler = None;
             }
-            match driver.as_mut().map(|driver| driver.poll_turn(cx, company)) {
+            let turn = driver
+                .as_mut()
+                .map(|driver| without_budget(cx, |cx| driver.poll_turn(cx)));
+            match turn {
                 Some(Turn::Lent) => {}
                 // The stream goes at once; the handler sees the end and may still have work.
                 Some(Turn::Over) => driver = None,
@@ -100,6 +105,19 @@ where
             }
         }
     })
+}
+
+/// Calls `act` outside of the task's cooperative budget.
+fn without_budget<R>(cx: &mut Context<'_>, act: impl FnOnce(&mut Context<'_>) -> R) -> R {
+    let mut act = Some(act);
+    let once = poll_fn(|cx| match act.take() {
+        Some(act) => Poll::Ready(act(cx)),
+        None => Poll::Pending,
+    });
+    match pin!(unconstrained(once)).poll(cx) {
+        Poll::Ready(result) => result,
+        Poll::Pending => unreachable!("it acts at once"),
+    }
 }
 
 /// A handler that did not come to its end.
@@ -122,11 +140,11 @@ where
 /// Closes the connection whose handler is done, unless it is closed already.
 fn end_handler(shared: &Shared, result: Result<Result<(), BoxError>, Panicked>) {
     // The lock is not held while the error, which is the user's, is shown or dropped.
-    let is_open = shared.lock().is_open();
+    let can_send = shared.lock().can_send();
     let code = match result {
         Ok(Ok(())) => CloseCode::NORMAL,
         // The end of its own connection, passed on, is no failure of the handler.
-        Ok(Err(error)) if !is_open && is_end(&error) => CloseCode::NORMAL,
+        Ok(Err(error)) if !can_send && is_end(&error) => CloseCode::NORMAL,
         Ok(Err(error)) => {
             tracing::warn!(error, "handler failed; its connection is closed with 1011");
             CloseCode::INTERNAL_ERROR
@@ -148,15 +166,6 @@ fn is_end(error: &BoxError) -> bool {
         || error.is::<CloseError>()
 }
 
-/// Who is in the driver's task.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Company {
-    /// Nobody, or a handler that is done.
-    Alone,
-    /// A handler, which waits for something.
-    Handler,
-}
-
 /// What a turn came to.
 enum Turn {
     /// What was read is lent to the handles: they have their turn.
@@ -172,35 +181,16 @@ enum Turn {
 pub(crate) struct Driver<S> {
     stream: S,
     shared: Arc<Shared>,
-    /// The connection's part of the memory that there is for all.
-    share: Share,
+    /// How many bytes the stream has taken that have not reached the peer.
+    unsent_bytes: fn(&S) -> usize,
     /// What is being written. What is sent meanwhile waits in the shared outbox.
     sending: Outbox,
     writing: Writing,
-    reading: Reading,
-    /// Whether the stream took bytes only after it had been full, since the last deadline.
-    crawled: bool,
-    /// One timer for all deadlines: the nearest.
-    timer: Pin<Box<Sleep>>,
-    /// When the timer goes off, unless it has.
-    armed: Option<Time>,
-    /// Whether it will wake the task then.
-    watched: bool,
-    /// How often in a row the turn was put off until the handler was asked again.
-    postponed: u8,
-    /// Reads since a deadline has passed that is not handled.
-    looks: u8,
-}
-
-/// The state of the stream's reading side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    /// There may be something to read.
-    Open,
-    /// There was nothing since the task was woken: the stream wakes it again when there is.
-    Waiting,
-    /// It has ended, or is broken.
-    Over,
+    /// Whether reading has ended, or is broken.
+    read_over: bool,
+    /// What was read and written in this poll of the task, in bytes as [`WORK_BYTES_MAX`] counts.
+    work: usize,
+    deadline: Deadline,
 }
 
 /// The state of the stream's writing side.
@@ -212,38 +202,30 @@ enum Writing {
     Unflushed,
     /// The stream is full.
     Blocked,
-    /// It is shut down, or broken.
-    Over,
+    /// It is shut down: all that was written has left.
+    ShutDown,
+    /// It is broken.
+    Broken,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(crate) fn new(stream: S, shared: Arc<Shared>, share: Share) -> Self {
-        let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
+    /// A driver for a stream that may tell how many bytes it has taken that have not reached the peer.
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, unsent_bytes: fn(&S) -> usize) -> Self {
         Self {
             stream,
             shared,
-            share,
+            unsent_bytes,
             sending: Outbox::default(),
             writing: Writing::Flushed,
-            reading: Reading::Open,
-            crawled: false,
-            timer,
-            armed: None,
-            watched: false,
-            postponed: 0,
-            looks: 0,
+            read_over: false,
+            work: 0,
+            deadline: Deadline::new(),
         }
     }
 
-    /// Begins a turn, after the task was woken: with what is behind, and with what was read. What
-    /// comes next may spend all that the runtime lets one task do at a time.
-    fn poll_begin(&mut self, cx: &mut Context<'_>) {
-        // It may be the stream that has woken the task, and does so once.
-        self.open_reading();
-        if (1..POSTPONED_MAX).contains(&self.postponed) {
-            return;
-        }
-        self.postponed = 0;
+    /// Begins a poll of the task: with what is behind, and with what there is to read.
+    fn begin_poll(&mut self, cx: &mut Context<'_>) {
+        self.work = 0;
         let wanted = self.shared.lock().begin_turn();
         if !self.sending.is_empty() {
             let _ = self.poll_write(cx, false);
@@ -251,24 +233,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let _ = self.poll_read(cx, wanted);
     }
 
-    /// Has the stream asked again.
-    fn open_reading(&mut self) {
-        if self.reading == Reading::Waiting {
-            self.reading = Reading::Open;
-        }
-    }
-
-    fn poll_turn(&mut self, cx: &mut Context<'_>, company: Company) -> Turn {
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Turn {
         loop {
             let behind = !self.sending.is_empty();
             let mut shared = self.shared.lock();
-            if company == Company::Handler && shared.postpone_turn() {
-                drop(shared);
-                self.postponed += 1;
-                cx.waker().wake_by_ref();
-                return Turn::Idle;
-            }
-            self.postponed = 0;
             shared.settle_input();
             let over = shared.poll_transmit(&mut self.sending);
             let mut written = Poll::Ready(());
@@ -277,44 +245,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 written = self.poll_write(cx, over);
                 shared = self.shared.lock();
             }
-            let held_back = matches!(self.writing, Writing::Unflushed | Writing::Blocked);
-            shared.handle_written(self.sending.len(), held_back);
+            let is_flushed = matches!(self.writing, Writing::Flushed | Writing::ShutDown);
+            shared.handle_written(self.sending.len(), is_flushed);
+            if shared.wants_write_progress() {
+                shared
+                    .handle_write_progress(self.sending.len() + (self.unsent_bytes)(&self.stream));
+            }
             shared.wake_receiver();
-            let held = shared.held_bytes() + self.sending.held_bytes();
-            if !self.share.hold(held) && shared.is_open() {
-                shared.shed();
+            if shared.is_shed() && self.sending.held_bytes() > SHED_BYTES_MAX {
+                // What is written in part can't be followed by a close frame, nor be kept.
+                return Turn::Over;
+            }
+            if !shared.hold(self.sending.held_bytes()) {
+                let memory = shared.share().memory().clone();
+                drop(shared);
+                memory.relieve();
                 continue;
             }
-            if behind && written.is_ready() {
+            let is_spent = self.work >= WORK_BYTES_MAX;
+            if behind && written.is_ready() && !is_spent {
                 // What was queued while the stream was full comes next.
                 continue;
             }
             let deadline = shared.poll_timeout();
-            if shared.connection().is_finished() && (written.is_ready() || deadline.is_none()) {
+            if shared.is_finished() && (written.is_ready() || deadline.is_none()) {
                 return Turn::Over;
             }
             let asleep = shared.sleep(cx);
-            let wanted = shared.wanted();
+            let (wanted, epoch) = (shared.wanted(), shared.epoch());
             drop(shared);
-            if asleep.moved {
-                // Timer and stream would wake the task that it was in before.
-                self.watched = false;
-                self.open_reading();
-            }
-            if self.poll_deadline(cx, deadline).is_ready() {
-                // Where this is late, what the deadline is for may have arrived in time.
-                if self.looks < LOOKS_MAX && self.poll_read(cx, wanted).is_ready() {
-                    self.looks += 1;
+            if self.deadline.poll(cx, deadline, epoch).is_ready() {
+                // What it is for may have arrived in time.
+                if self.deadline.may_read() && self.poll_read(cx, wanted).is_ready() {
                     return Turn::Lent;
                 }
-                self.handle_deadline();
+                self.deadline.reset();
+                let unsent = self.sending.len() + (self.unsent_bytes)(&self.stream);
+                self.shared.lock().handle_deadline(unsent);
                 continue;
             }
-            self.looks = 0;
+            if is_spent {
+                yield_now(cx);
+                return Turn::Idle;
+            }
             if self.poll_read(cx, wanted).is_ready() {
                 return Turn::Lent;
             }
-            if !asleep.called {
+            if asleep {
                 return Turn::Idle;
             }
         }
@@ -322,25 +299,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Ready when there is nothing to be written, or no way to. `over`: nothing comes behind it.
     fn poll_write(&mut self, cx: &mut Context<'_>, over: bool) -> Poll<()> {
-        if self.writing == Writing::Over {
-            self.sending.clear();
-            self.shared.lock().discard_outbox();
+        if matches!(self.writing, Writing::ShutDown | Writing::Broken) {
+            self.discard();
             return Poll::Ready(());
         }
         match ready!(self.poll_write_all(cx)) {
             Ok(()) if over => {
                 // What can go wrong here has gone wrong on the other side too.
                 let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
-                self.writing = Writing::Over;
+                self.writing = Writing::ShutDown;
             }
             Ok(()) => {}
             Err(error) => {
-                self.writing = Writing::Over;
-                self.sending.clear();
+                self.writing = Writing::Broken;
                 self.shared.lock().handle_write_error(error);
+                self.discard();
             }
         }
         Poll::Ready(())
+    }
+
+    /// Drops what can't be written.
+    fn discard(&mut self) {
+        self.sending.clear();
+        let outbox = self.shared.lock().take_unwritable();
+        drop(outbox);
     }
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -353,7 +336,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     return Poll::Pending;
                 }
             };
-            self.crawled |= self.writing == Writing::Blocked;
+            self.work += written;
             self.sending.advance(written);
             self.writing = Writing::Unflushed;
         }
@@ -376,46 +359,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..used])
     }
 
-    /// Ready when the deadline has passed.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Option<Time>) -> Poll<()> {
-        let Some(deadline) = deadline else {
-            return Poll::Pending;
-        };
-        // A timer that goes off early is set again then: deadlines mostly move away.
-        if self.armed.is_none_or(|armed| deadline < armed) {
-            self.arm(deadline);
-        }
-        if self.watched && !self.timer.is_elapsed() {
-            return Poll::Pending;
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            if deadline <= self.shared.lock().read_clock() {
-                self.armed = None;
-                return Poll::Ready(());
-            }
-            self.arm(deadline);
-        }
-        self.watched = true;
-        Poll::Pending
-    }
-
-    fn handle_deadline(&mut self) {
-        self.looks = 0;
-        let crawled = std::mem::take(&mut self.crawled);
-        let blocked = self.writing == Writing::Blocked;
-        self.shared.lock().handle_deadline(crawled, blocked);
-    }
-
-    fn arm(&mut self, deadline: Time) {
-        let at = self.shared.lock().epoch() + (deadline - Time::ZERO);
-        self.timer.as_mut().reset(at);
-        self.armed = Some(deadline);
-        self.watched = false;
-    }
-
     /// Ready when there is input, or the stream has ended.
     fn poll_read(&mut self, cx: &mut Context<'_>, wanted: Wanted) -> Poll<()> {
-        if self.reading != Reading::Open || wanted == Wanted::Nothing {
+        if self.read_over || wanted == Wanted::Nothing {
             return Poll::Pending;
         }
         if wanted == Wanted::Rest {
@@ -431,6 +377,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Poll::Ready(Ok(())) = result
             && length > 0
         {
+            // It may be of many messages, each of which takes its time too.
+            self.work += READ_BYTES_MIN.max(4 * length);
             self.shared.lock().lend_input(buffer, length);
             return Poll::Ready(());
         }
@@ -445,19 +393,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let result = partial.fill(|room| pin!(stream.read_buf(room)).poll(cx));
         let was_read = matches!(result, Poll::Ready(Ok(1..)));
         self.shared.lock().return_partial(partial, was_read);
-        if was_read {
+        if let Poll::Ready(Ok(length @ 1..)) = result {
+            self.work += READ_BYTES_MIN.max(length);
             return Poll::Ready(());
         }
         self.handle_nothing_read(result.map_ok(drop))
     }
 
     fn handle_nothing_read(&mut self, result: Poll<io::Result<()>>) -> Poll<()> {
-        let Poll::Ready(result) = result else {
-            self.reading = Reading::Waiting;
-            return Poll::Pending;
-        };
-        self.reading = Reading::Over;
-        self.shared.lock().handle_eof(result.err());
+        let result = ready!(result);
+        self.read_over = true;
+        let mut shared = self.shared.lock();
+        match result {
+            Ok(()) => shared.handle_eof(),
+            Err(error) => shared.handle_read_error(Some(error)),
+        }
         Poll::Ready(())
     }
 }
@@ -465,16 +415,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 impl<S> Drop for Driver<S> {
     /// Where the task is dropped before the connection is over, the handles have to know.
     fn drop(&mut self) {
-        let mut shared = self.shared.lock();
-        shared.handle_eof(None);
-        shared.wake_receiver();
+        self.shared.lock().abandon();
     }
 }
 
-/// A handler that yields again and again goes on in the same turn of the driver's; after so many
-/// times another begins, which looks at the clock.
-const POSTPONED_MAX: u8 = 16;
+/// Has the task polled again, after others and after the runtime has looked at its sockets.
+fn yield_now(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+}
 
-/// Reads that a deadline waits for while they find something: some 8 MiB, more than a socket
-/// holds. A peer that sends without end gains no more.
-const LOOKS_MAX: u8 = 128;
+/// Bytes that are written or read straight into a message, in one poll of the task; of other bytes
+/// that are read, which may be of thousands of messages, a quarter. Then others have their turn.
+const WORK_BYTES_MAX: usize = 256 * 1024;
+
+/// What a read of less counts as, so that there are no more than 128 in one poll.
+const READ_BYTES_MIN: usize = WORK_BYTES_MAX / 128;
+
+/// Bytes that may still be written to a connection that was closed for what it holds.
+const SHED_BYTES_MAX: usize = 16 * 1024;

@@ -122,9 +122,8 @@ impl std::error::Error for Ended {
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct SendError<M = Message> {
-    /// In a box, as whoever sends moves the room for it around, and most have no error.
+    /// Boxed, because whoever sends moves the room for it around, and most have no error.
     message: Box<M>,
     reason: NotSent,
 }
@@ -182,7 +181,16 @@ impl<M> fmt::Display for SendError<M> {
     }
 }
 
-impl<M: fmt::Debug> std::error::Error for SendError<M> {}
+impl<M> fmt::Debug for SendError<M> {
+    /// Without the message, as this gets into logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError")
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M> std::error::Error for SendError<M> {}
 
 /// What may not stand in a close frame; or how the connection had ended before.
 ///

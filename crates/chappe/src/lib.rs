@@ -34,22 +34,24 @@
 //! The protocol is `chappe-proto`'s; this crate moves the bytes. Tested on Linux.
 
 mod accept;
-mod budget;
 mod buffer;
 mod connect;
 mod counters;
+mod deadline;
 mod driver;
 mod error;
 mod gate;
 mod inbound;
+mod link;
+mod memory;
 mod open;
 mod outbox;
 mod rewind;
+mod send_queue;
 mod serve;
 mod shared;
 mod socket;
 mod stream;
-mod trim;
 mod unix;
 mod wakers;
 
@@ -61,6 +63,7 @@ pub use chappe_proto::{
 pub use connect::{Connector, connect};
 pub use counters::Counters;
 pub use error::{AcceptError, BoxError, CloseError, ConnectError, Ended, SendError};
+pub use memory::Memory;
 pub use rewind::{Plain, Request, Rewind};
 pub use serve::{Server, serve};
 pub use socket::{Receiver, Sender, WebSocket};

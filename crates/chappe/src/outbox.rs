@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::IoSlice;
 
 use bytes::Bytes;
@@ -16,16 +17,15 @@ use chappe_proto::{FrameRange, SharedFrame};
 use crate::buffer;
 
 /// Bytes of frames that wait to be written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outbox {
     base: Base,
     /// Bytes of the own buffer that are written: at most all of them.
     own_written: usize,
-    /// In a box, as most connections refer to none. While there is one, the base is a buffer.
+    /// Boxed, because most connections refer to none. While there is one, the base is a buffer.
     pieces: Option<Box<Pieces>>,
 }
 
-#[derive(Debug)]
 enum Base {
     Own(Vec<u8>),
     /// Frames that follow each other, referred to. It is not empty.
@@ -39,14 +39,13 @@ impl Default for Base {
 }
 
 /// What is referred to, among the own bytes. There is at least one, and none is empty.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pieces {
     queue: VecDeque<Piece>,
     /// Bytes of them that are not written.
     bytes: usize,
 }
 
-#[derive(Debug)]
 struct Piece {
     /// How many own bytes come before these.
     after: usize,
@@ -222,7 +221,14 @@ impl Pieces {
     }
 }
 
-impl chappe_proto::Outbox for Outbox {
+impl fmt::Debug for Outbox {
+    /// Without the bytes, which are payloads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Outbox").field(&self.len()).finish()
+    }
+}
+
+impl chappe_proto::FrameSink for Outbox {
     #[inline]
     fn tail(&mut self) -> &mut Vec<u8> {
         let own = self.own();
@@ -261,7 +267,7 @@ pub(crate) const SLICES_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chappe_proto::{Outbox as _, Prepared};
+    use chappe_proto::{FrameSink as _, Prepared};
 
     /// What is appended.
     #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,6 @@
 //! Each connection has one task: for its handshake, which is in a box, as a task keeps the size of
 //! its largest state, and then with its handler. It holds its [`Slot`] all the while.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -18,18 +17,16 @@ use chappe_proto::handshake::{Hosts, Origins, Refusal};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use crate::accept::{Accepted, Acceptor, refuse};
-use crate::budget::Budget;
-use crate::buffer;
 use crate::counters::{Counters, Counts};
 use crate::error::{AcceptError, BoxError, Ended};
 use crate::gate::{Gate, Slot};
+use crate::memory::Memory;
 use crate::open::{OpenConnections, Place};
 use crate::rewind::{Request, Rewind};
+use crate::send_queue::unsent_bytes;
 use crate::socket::WebSocket;
-use crate::trim::trim;
 use crate::unix;
 
 /// Serves WebSocket connections on an address, with [`Server`]'s defaults, without end.
@@ -67,9 +64,6 @@ type Http =
     Arc<dyn Fn(Rewind<TcpStream>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Accepts connections on an address, with more than the defaults.
-///
-/// While it runs, what the C library keeps of a peak of memory goes back to the system some 300 ms
-/// after the peak (on Linux with glibc; other allocators do as they do).
 ///
 /// ```no_run
 /// # async fn run() -> std::io::Result<()> {
@@ -163,11 +157,11 @@ impl Server {
         self.with_acceptor(|acceptor| acceptor.outbox_bytes_max(bytes))
     }
 
-    /// Bytes of memory that all connections may hold together; see
-    /// [`Acceptor::memory_bytes_max`]. Default: 1 GiB.
+    /// The memory that connections hold together; see [`Acceptor::memory`]. Default:
+    /// [`Memory::of_the_process`].
     #[must_use]
-    pub fn memory_bytes_max(self, bytes: usize) -> Self {
-        self.with_acceptor(|acceptor| acceptor.memory_bytes_max(bytes))
+    pub fn memory(self, memory: &Memory) -> Self {
+        self.with_acceptor(|acceptor| acceptor.memory(memory))
     }
 
     /// Adds a subprotocol that is spoken, after those that are preferred to it.
@@ -296,7 +290,6 @@ impl Server {
         let result = tokio::select! {
             () = &mut stop => Ok(()),
             result = front.accept_all(&listener) => result,
-            never = give_memory_back(front.settings.acceptor.budget()) => match never {},
         };
         drop(listener);
         front
@@ -408,7 +401,7 @@ where
         stream: TcpStream,
         place: Arc<Place>,
     ) -> Option<impl Future<Output = Ended> + Unpin> {
-        let plain = match self.settings.acceptor.handshake(stream).await {
+        let plain = match self.settings.acceptor.handshake(stream, unsent_bytes).await {
             Ok(accepted) => return Some(self.open(accepted, &place)),
             Err(AcceptError::Http(plain)) => plain.into_stream(),
             Err(AcceptError::Refused(refusal)) => {
@@ -447,21 +440,6 @@ enum Stage<Handshake, Open> {
     Handshake(Handshake),
     /// Driver and handler.
     Open(Open),
-}
-
-/// What the allocator keeps after each peak goes back to the system: else a server shows for days
-/// what it needed for a second. It takes a tenth of the time at most.
-async fn give_memory_back(budget: &Budget) -> Infallible {
-    let mut falls = budget.falls().await;
-    let mut earliest = Instant::now();
-    loop {
-        falls.next().await;
-        tokio::time::sleep_until(earliest).await;
-        let begin = Instant::now();
-        buffer::free_write_buffers();
-        trim();
-        earliest = Instant::now() + begin.elapsed() * 10;
-    }
 }
 
 /// Refusals under way at a time to those who found no slot.

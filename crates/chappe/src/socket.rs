@@ -9,7 +9,8 @@ use std::time::Duration;
 use chappe_proto::{CloseCode, Message, Payload, Prepared, State};
 
 use crate::error::{CloseError, Ended, NotSent, SendError};
-use crate::shared::Shared;
+use crate::link::Link;
+use crate::shared::{Shared, Waiting};
 
 /// An open WebSocket connection.
 ///
@@ -170,7 +171,9 @@ pub struct Sender {
 impl Sender {
     /// Queues a message, waiting for room in the outbox but never for the wire.
     ///
-    /// It leaves by itself, with all that is queued, when this task waits for something.
+    /// It leaves by itself, with all that is queued, when this task waits for something. So it does not
+    /// if the runtime ends before: at the end of a program [`close`](Self::close) or
+    /// [`flush`](Self::flush), which wait.
     ///
     /// # Errors
     ///
@@ -181,9 +184,10 @@ impl Sender {
         message: impl Into<Message>,
     ) -> impl Future<Output = Result<(), SendError>> + Unpin {
         let mut message = Some(message.into());
+        let mut waiting = self.waiting();
         poll_fn(move |cx| {
             let payload = message.as_ref().expect("nobody polls what is done");
-            let result = ready!(self.poll_send(cx, payload.into()));
+            let result = ready!(poll_send(&mut waiting, cx, payload.into()));
             let message = message.take();
             Poll::Ready(
                 result
@@ -213,7 +217,8 @@ impl Sender {
     ///
     /// [`SendError`] when the connection is closing or closed.
     pub async fn send_prepared(&self, message: &Prepared) -> Result<(), SendError<()>> {
-        let result = poll_fn(|cx| self.poll_send(cx, message.into())).await;
+        let mut waiting = self.waiting();
+        let result = poll_fn(|cx| poll_send(&mut waiting, cx, message.into())).await;
         result.map_err(|reason| SendError::new((), reason))
     }
 
@@ -233,18 +238,21 @@ impl Sender {
     ///
     /// [`SendError`] when the connection is closing or closed.
     pub async fn ready(&self) -> Result<(), SendError<()>> {
-        poll_fn(|cx| self.poll_ready(cx))
+        let mut waiting = self.waiting();
+        poll_fn(|cx| waiting.poll(cx, poll_ready))
             .await
             .map_err(|reason| SendError::new((), reason))
     }
 
-    /// Waits until all that was queued is written to the stream.
+    /// Waits until all that was queued when this was called is written to the stream.
     ///
     /// # Errors
     ///
     /// [`SendError`] when the stream failed before that.
     pub async fn flush(&self) -> Result<(), SendError<()>> {
-        poll_fn(|cx| self.poll_flush(cx))
+        let queued = self.handle.shared.lock().queued();
+        let mut waiting = self.waiting();
+        poll_fn(|cx| waiting.poll(cx, |shared| shared.poll_flushed(queued)))
             .await
             .map_err(|reason| SendError::new((), reason))
     }
@@ -252,25 +260,21 @@ impl Sender {
     /// Sends a ping and waits for its pong; gives the time between.
     ///
     /// Pings are sent without this too ([`Limits::ping_interval`](crate::Limits)); while one is
-    /// under way, its pong answers for both.
+    /// under way, its pong answers for both. The pong comes behind what the peer sent before it: where
+    /// more than 64 KiB of that wait to be received, it is seen only once some of them were.
     ///
     /// # Errors
     ///
     /// [`Ended`] when the connection ended before the pong came.
     pub async fn ping(&self) -> Result<Duration, Ended> {
         let before = self.handle.shared.lock().ping();
-        poll_fn(|cx| {
-            let mut shared = self.handle.shared.lock();
-            match (shared.pongs(), shared.ended()) {
-                ((now, Some(round_trip)), _) if now != before => Poll::Ready(Ok(round_trip)),
-                (_, Some(ended)) => Poll::Ready(Err(ended.clone())),
-                _ => {
-                    shared.wait(cx);
-                    Poll::Pending
-                }
-            }
-        })
-        .await
+        let mut waiting = self.waiting();
+        let ask = |shared: &mut Link| match (shared.pongs(), shared.ended()) {
+            ((now, Some(round_trip)), _) if now != before => Poll::Ready(Ok(round_trip)),
+            (_, Some(ended)) => Poll::Ready(Err(ended.clone())),
+            _ => Poll::Pending,
+        };
+        poll_fn(|cx| waiting.poll(cx, ask)).await
     }
 
     /// The round-trip time of the last ping that was answered.
@@ -315,63 +319,55 @@ impl Sender {
     }
 
     /// Waits until the connection has ended, whoever ends it.
+    ///
+    /// Where all messages were received, whoever waits for the end does not reply any more: a peer's
+    /// close frame is answered at once.
     pub async fn closed(&self) -> Ended {
-        poll_fn(|cx| self.poll_closed(cx)).await
+        self.handle.shared.lock().await_end();
+        let mut waiting = self.waiting();
+        poll_fn(|cx| waiting.poll(cx, poll_closed)).await
     }
 
     /// OPEN, CLOSING or CLOSED (RFC 6455, section 7.1).
     pub fn state(&self) -> State {
-        self.handle.shared.lock().connection().state()
+        self.handle.shared.lock().state()
     }
 
-    #[inline]
-    fn poll_send(&self, cx: &Context<'_>, message: Payload<'_>) -> Poll<Result<(), NotSent>> {
-        let mut shared = self.handle.shared.lock();
-        match shared.try_send(message) {
-            Err(NotSent::Full) => {
-                shared.wait(cx);
-                Poll::Pending
-            }
-            result => Poll::Ready(result),
-        }
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
     }
 
-    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<Result<(), NotSent>> {
-        let mut shared = self.handle.shared.lock();
-        if !shared.is_open() {
-            return Poll::Ready(Err(NotSent::Closed(shared.ended().cloned())));
-        }
-        if shared.has_room() {
-            return Poll::Ready(Ok(()));
-        }
-        shared.wait(cx);
-        Poll::Pending
+    fn waiting(&self) -> Waiting<&Shared> {
+        Waiting::new(&self.handle.shared)
     }
+}
 
-    /// Queues a message that there was room for when [`poll_ready`](Self::poll_ready) said so.
-    pub(crate) fn send_now(&self, message: &Message) -> Result<(), NotSent> {
-        self.handle.shared.lock().send_now(message.into())
+#[inline]
+fn poll_send(
+    waiting: &mut Waiting<&Shared>,
+    cx: &Context<'_>,
+    message: Payload<'_>,
+) -> Poll<Result<(), NotSent>> {
+    waiting.poll(cx, |shared| match shared.try_send(message) {
+        Err(NotSent::Full) => Poll::Pending,
+        result => Poll::Ready(result),
+    })
+}
+
+pub(crate) fn poll_ready(shared: &mut Link) -> Poll<Result<(), NotSent>> {
+    if !shared.can_send() {
+        return Poll::Ready(Err(NotSent::Closed(shared.ended().cloned())));
     }
-
-    pub(crate) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), NotSent>> {
-        let mut shared = self.handle.shared.lock();
-        if shared.is_flushed() {
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(ended) = shared.ended() {
-            return Poll::Ready(Err(NotSent::Closed(Some(ended.clone()))));
-        }
-        shared.wait(cx);
-        Poll::Pending
+    if shared.has_room() {
+        return Poll::Ready(Ok(()));
     }
+    Poll::Pending
+}
 
-    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<Ended> {
-        let mut shared = self.handle.shared.lock();
-        if let Some(ended) = shared.ended() {
-            return Poll::Ready(ended.clone());
-        }
-        shared.wait(cx);
-        Poll::Pending
+pub(crate) fn poll_closed(shared: &mut Link) -> Poll<Ended> {
+    match shared.ended() {
+        Some(ended) => Poll::Ready(ended.clone()),
+        None => Poll::Pending,
     }
 }
 

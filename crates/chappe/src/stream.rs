@@ -1,6 +1,7 @@
 //! A connection as a `Stream` and a `Sink`, for code that is written against those traits.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use chappe_proto::{CloseCode, Message};
@@ -8,7 +9,8 @@ use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 
 use crate::error::{Ended, NotSent, SendError};
-use crate::socket::WebSocket;
+use crate::shared::{Shared, Waiting};
+use crate::socket::{self, WebSocket};
 
 impl WebSocket {
     /// The connection as a `Stream` and `Sink` of messages.
@@ -41,14 +43,20 @@ pub struct MessageStream {
     over: bool,
     /// Whether the sink has said that it takes a message, and was given none since.
     ready: bool,
+    /// What a flush that was begun waits for.
+    flushing: Option<u64>,
+    waiting: Waiting<Arc<Shared>>,
 }
 
 impl MessageStream {
     pub(crate) fn new(ws: WebSocket) -> Self {
+        let waiting = Waiting::new(ws.shared().clone());
         Self {
             ws,
             over: false,
             ready: false,
+            flushing: None,
+            waiting,
         }
     }
 
@@ -81,7 +89,7 @@ impl Sink<Message> for MessageStream {
     type Error = SendError<()>;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        let result = ready!(self.ws.poll_ready(cx));
+        let result = ready!(self.waiting.poll(cx, socket::poll_ready));
         self.ready = result.is_ok();
         Poll::Ready(result.map_err(not_sent))
     }
@@ -90,22 +98,34 @@ impl Sink<Message> for MessageStream {
     /// Fails where there is no room and nobody asked for it.
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
         if std::mem::take(&mut self.ready) {
-            return self.ws.send_now(&message).map_err(not_sent);
+            let result = self.ws.shared().lock().send_now((&message).into());
+            return result.map_err(not_sent);
         }
         self.ws
             .try_send(message)
             .map_err(SendError::without_message)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.ws.poll_flush(cx).map_err(not_sent)
+    /// Flushes what was queued when this was first asked.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let queued = match self.flushing {
+            Some(queued) => queued,
+            None => self.ws.shared().lock().queued(),
+        };
+        self.flushing = Some(queued);
+        let result = ready!(self.waiting.poll(cx, |shared| shared.poll_flushed(queued)));
+        self.flushing = None;
+        Poll::Ready(result.map_err(not_sent))
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    /// Closes the connection with 1000, as [`Sender::close`](crate::Sender::close) does: messages that
+    /// were not received are dropped.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.ws
             .begin_close(CloseCode::NORMAL, "")
             .expect("1000 may be sent");
-        let ended = ready!(self.ws.poll_closed(cx));
+        self.ws.shared().lock().drop_messages();
+        let ended = ready!(self.waiting.poll(cx, socket::poll_closed));
         Poll::Ready(if ended.is_clean() {
             Ok(())
         } else {

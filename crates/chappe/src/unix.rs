@@ -13,6 +13,13 @@ pub(crate) fn connections_possible() -> usize {
     usize::try_from(possible).unwrap_or(usize::MAX)
 }
 
+/// The least of the limits on what memory the process may use, if there is one.
+pub(crate) fn memory_limit() -> Option<u64> {
+    let limits = [rlimit::Resource::AS, rlimit::Resource::DATA];
+    let limits = limits.into_iter().filter_map(|limit| limit.get_soft().ok());
+    limits.filter(|limit| *limit != rlimit::INFINITY).min()
+}
+
 /// Whether accepting failed because something has run out, which passes when a connection ends.
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     // ENOMEM, ENFILE, EMFILE, ENOBUFS

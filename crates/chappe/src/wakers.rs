@@ -1,19 +1,31 @@
-//! Who sleeps on a connection, and is to be woken: its driver, its receiver, and whoever waits for
-//! something else.
+//! Tracks which tasks wait on a connection: its driver, its receiver, and whoever waits for something
+//! else.
 //!
 //! The driver wakes the receiver when there is something to receive, and all who wait for something
 //! else when that may have come; a handle wakes the driver when it left something to do, unless the
 //! driver is awake, as it looks here before it goes to sleep.
+//!
+//! Wakers are other people's code, and may well come back to the connection. So nothing here wakes or
+//! drops one: they are taken out while the connection is locked, as [`Due`], and woken behind.
 
 use std::task::{Context, Waker};
+
+use slab::Slab;
 
 #[derive(Debug)]
 pub(crate) struct Wakers {
     attention: Attention,
+    /// Who is to be woken when the connection is unlocked.
+    driver_due: bool,
+    receiver_due: bool,
+    waiting_due: bool,
     driver: Option<Waker>,
     receiver: Option<Waker>,
-    /// Whoever waits for room, for a flush, for a pong or for the end.
-    waiting: Vec<Waker>,
+    /// Whoever waits for room, for a flush, for a pong or for the end: one place for each future, empty
+    /// after it was woken. Boxed, because most connections have none.
+    waiting: Option<Box<Slab<Option<Waker>>>>,
+    /// Wakers that others took the place of, to be dropped when the connection is unlocked.
+    replaced: Vec<Waker>,
 }
 
 /// Whether the driver needs to be woken.
@@ -27,23 +39,21 @@ enum Attention {
     Called,
 }
 
-/// How a turn of the driver's ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asleep {
-    /// There is something to do at once: it is not asleep.
-    pub(crate) called: bool,
-    /// It is in another task than before.
-    pub(crate) moved: bool,
-}
+/// The place of one future among those that wait.
+pub(crate) type Place = Option<usize>;
 
 impl Default for Wakers {
     fn default() -> Self {
         Self {
             // The driver's first turn comes by itself.
             attention: Attention::Awake,
+            driver_due: false,
+            receiver_due: false,
+            waiting_due: false,
             driver: None,
             receiver: None,
-            waiting: Vec::new(),
+            waiting: None,
+            replaced: Vec::new(),
         }
     }
 }
@@ -61,17 +71,14 @@ impl Wakers {
         self.attention = Attention::Awake;
     }
 
-    /// The driver goes to sleep in this task, unless it was called meanwhile.
-    pub(crate) fn end_turn(&mut self, cx: &Context<'_>) -> Asleep {
-        let called = self.attention == Attention::Called;
-        if !called {
-            self.attention = Attention::Asleep;
+    /// The driver goes to sleep in this task. Tells whether it may: not if it was called meanwhile.
+    pub(crate) fn end_turn(&mut self, cx: &Context<'_>) -> bool {
+        register(&mut self.driver, &mut self.replaced, cx);
+        if self.attention == Attention::Called {
+            return false;
         }
-        let moved = !is_of(self.driver.as_ref(), cx);
-        if moved {
-            self.driver = Some(cx.waker().clone());
-        }
-        Asleep { called, moved }
+        self.attention = Attention::Asleep;
+        true
     }
 
     pub(crate) fn driver_is_asleep(&self) -> bool {
@@ -81,50 +88,248 @@ impl Wakers {
     /// Leaves something to do to the driver.
     pub(crate) fn call_driver(&mut self) {
         let before = std::mem::replace(&mut self.attention, Attention::Called);
-        if before == Attention::Asleep
-            && let Some(waker) = &self.driver
-        {
-            waker.wake_by_ref();
-        }
+        self.driver_due |= before == Attention::Asleep;
     }
 
     /// The receiver sleeps in this task.
     pub(crate) fn wait_to_receive(&mut self, cx: &Context<'_>) {
-        if !is_of(self.receiver.as_ref(), cx) {
-            self.receiver = Some(cx.waker().clone());
-        }
+        register(&mut self.receiver, &mut self.replaced, cx);
     }
 
     pub(crate) fn wake_receiver(&mut self) {
-        if let Some(waker) = self.receiver.take() {
-            waker.wake();
-        }
+        self.receiver_due = self.receiver.is_some();
     }
 
-    /// Somebody waits for something else in this task.
-    pub(crate) fn wait(&mut self, cx: &Context<'_>) {
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
+    /// A future waits for something else in this task.
+    pub(crate) fn wait(&mut self, place: &mut Place, cx: &Context<'_>) {
+        let waiting = self.waiting.get_or_insert_default();
+        let key = *place.get_or_insert_with(|| waiting.insert(None));
+        register(&mut waiting[key], &mut self.replaced, cx);
     }
 
-    pub(crate) fn nobody_waits(&self) -> bool {
-        self.waiting.is_empty()
+    /// It waits no longer.
+    pub(crate) fn leave(&mut self, place: &mut Place) {
+        let (Some(key), Some(waiting)) = (place.take(), &mut self.waiting) else {
+            return;
+        };
+        let waker = waiting.remove(key);
+        if waiting.is_empty() {
+            // With its memory: whoever waited once may be idle from here on.
+            self.waiting = None;
+        }
+        replace(waker, &mut self.replaced);
     }
 
     /// Wakes those who wait for room, for a flush, for a pong or for the end.
     pub(crate) fn wake_waiting(&mut self) {
-        if self.nobody_waits() {
-            return;
+        self.waiting_due = self.waiting.is_some();
+    }
+
+    /// Whether anybody is to be woken, or anything dropped.
+    pub(crate) fn are_due(&self) -> bool {
+        self.driver_due || self.receiver_due || self.waiting_due || !self.replaced.is_empty()
+    }
+
+    /// Takes out whoever is to be woken.
+    pub(crate) fn take_due(&mut self) -> Due {
+        let take = |due: &mut bool| std::mem::take(due);
+        Due {
+            driver: take(&mut self.driver_due)
+                .then(|| self.driver.clone())
+                .flatten(),
+            receiver: take(&mut self.receiver_due)
+                .then(|| self.receiver.take())
+                .flatten(),
+            waiting: match &mut self.waiting {
+                Some(waiting) if take(&mut self.waiting_due) => {
+                    waiting.iter_mut().filter_map(|(_, it)| it.take()).collect()
+                }
+                _ => Vec::new(),
+            },
+            _replaced: std::mem::take(&mut self.replaced),
         }
-        // With its memory: whoever waited once may be idle from here on.
-        for waker in std::mem::take(&mut self.waiting) {
+    }
+}
+
+/// Wakers that were taken out of a connection.
+pub(crate) struct Due {
+    driver: Option<Waker>,
+    receiver: Option<Waker>,
+    waiting: Vec<Waker>,
+    _replaced: Vec<Waker>,
+}
+
+impl Due {
+    /// Wakes them. The connection must not be locked by the caller.
+    pub(crate) fn wake(self) {
+        for waker in self.driver.into_iter().chain(self.receiver) {
+            waker.wake();
+        }
+        for waker in self.waiting {
             waker.wake();
         }
     }
 }
 
-/// Whether a waker is there, and wakes this task.
-fn is_of(waker: Option<&Waker>, cx: &Context<'_>) -> bool {
-    waker.is_some_and(|waker| waker.will_wake(cx.waker()))
+/// Puts the task's waker in place, unless the one that is there wakes the same task.
+fn register(waker: &mut Option<Waker>, replaced: &mut Vec<Waker>, cx: &Context<'_>) {
+    if !waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+        replace(waker.replace(cx.waker().clone()), replaced);
+    }
+}
+
+fn replace(waker: Option<Waker>, replaced: &mut Vec<Waker>) {
+    replaced.extend(waker);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A task that counts how often it was woken.
+    struct Task(Arc<Counter>, Waker);
+
+    impl Task {
+        fn new() -> Self {
+            let counter = Arc::<Counter>::default();
+            Self(counter.clone(), counter.into())
+        }
+
+        fn cx(&self) -> Context<'_> {
+            Context::from_waker(&self.1)
+        }
+
+        fn woken(&self) -> usize {
+            self.0.0.swap(0, Ordering::Relaxed)
+        }
+
+        /// Wakers of this task that are kept somewhere.
+        fn kept(&self) -> usize {
+            Arc::strong_count(&self.0) - 2
+        }
+    }
+
+    #[test]
+    fn driver_is_woken_once_until_it_sleeps_again() {
+        let (mut wakers, task) = (Wakers::default(), Task::new());
+        wakers.call_driver();
+        assert!(!wakers.are_due(), "it is awake at first");
+        assert!(!wakers.end_turn(&task.cx()), "it was called");
+        wakers.answer_call();
+        assert!(wakers.end_turn(&task.cx()), "it has seen the call");
+        assert!(wakers.driver_is_asleep());
+        wakers.call_driver();
+        wakers.call_driver();
+        wakers.take_due().wake();
+        assert_eq!(task.woken(), 1);
+        wakers.begin_turn();
+        assert!(!wakers.end_turn(&task.cx()), "the call was not answered");
+        wakers.call_driver();
+        assert!(!wakers.are_due(), "it is awake");
+    }
+
+    #[test]
+    fn driver_in_another_task_is_woken_there() {
+        let (mut wakers, first, second) = (Wakers::default(), Task::new(), Task::new());
+        for task in [&first, &second] {
+            wakers.answer_call();
+            assert!(wakers.end_turn(&task.cx()));
+        }
+        wakers.call_driver();
+        wakers.take_due().wake();
+        assert_eq!((first.woken(), second.woken()), (0, 1));
+        assert_eq!((first.kept(), second.kept()), (0, 1));
+    }
+
+    #[test]
+    fn receiver_is_woken_once() {
+        let (mut wakers, task) = (Wakers::default(), Task::new());
+        wakers.wake_receiver();
+        assert!(!wakers.are_due(), "nobody receives");
+        wakers.wait_to_receive(&task.cx());
+        wakers.wake_receiver();
+        wakers.take_due().wake();
+        wakers.wake_receiver();
+        wakers.take_due().wake();
+        assert_eq!((task.woken(), task.kept()), (1, 0));
+    }
+
+    #[test]
+    fn all_who_wait_are_woken_and_leave_nothing_behind() {
+        let mut wakers = Wakers::default();
+        let tasks: Vec<_> = (0..3).map(|_| Task::new()).collect();
+        let mut places = [None; 6];
+        for (place, task) in places.iter_mut().zip(tasks.iter().cycle()) {
+            wakers.wait(place, &task.cx());
+        }
+        wakers.wake_waiting();
+        wakers.take_due().wake();
+        assert!(
+            tasks.iter().all(|task| task.woken() == 2),
+            "two futures each"
+        );
+        wakers.wait(&mut places[0], &tasks[0].cx());
+        wakers.wake_waiting();
+        wakers.take_due().wake();
+        let woken: Vec<_> = tasks.iter().map(Task::woken).collect();
+        assert_eq!(woken, [1, 0, 0], "only one has asked again");
+        for place in &mut places {
+            wakers.leave(place);
+        }
+        assert!(wakers.waiting.is_none());
+        wakers.wake_waiting();
+        assert!(!wakers.are_due());
+    }
+
+    #[test]
+    fn futures_that_are_dropped_leave_no_waker() {
+        let (mut wakers, task) = (Wakers::default(), Task::new());
+        for _ in 0..1000 {
+            let mut place = None;
+            wakers.wait(&mut place, &task.cx());
+            wakers.leave(&mut place);
+            assert_eq!(place, None);
+        }
+        drop(wakers.take_due());
+        assert_eq!((task.woken(), task.kept()), (0, 0));
+    }
+
+    #[test]
+    fn one_that_has_left_is_not_woken_and_its_place_is_not_anothers() {
+        let (mut wakers, task, other) = (Wakers::default(), Task::new(), Task::new());
+        let (mut place, mut others) = (None, None);
+        wakers.wait(&mut place, &task.cx());
+        wakers.leave(&mut place);
+        wakers.wait(&mut others, &other.cx());
+        // Whoever has left may leave again.
+        wakers.leave(&mut place);
+        wakers.wake_waiting();
+        wakers.take_due().wake();
+        assert_eq!((task.woken(), other.woken()), (0, 1));
+    }
+
+    #[test]
+    fn wakers_that_are_replaced_are_kept_until_they_are_taken_out() {
+        let (mut wakers, first, second) = (Wakers::default(), Task::new(), Task::new());
+        wakers.wait_to_receive(&first.cx());
+        wakers.wait_to_receive(&second.cx());
+        assert_eq!(first.kept(), 1, "dropping it is for whoever unlocks");
+        assert!(wakers.are_due());
+        wakers.take_due().wake();
+        assert_eq!((first.kept(), first.woken()), (0, 0));
+        assert_eq!((second.kept(), second.woken()), (1, 0));
+    }
 }

@@ -14,7 +14,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/chappe-proto/src/chunk.rs",
     "crates/chappe-proto/src/utf8.rs",
     // A function of the C library.
-    "crates/chappe/src/trim.rs",
+    "crates/chappe/src/send_queue.rs",
     // A vector instruction, and a function in C++.
     "benches/peers/floor/src/frame.rs",
     "benches/peers/uwebsockets/src/main.rs",

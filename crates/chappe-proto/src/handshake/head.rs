@@ -47,6 +47,11 @@ impl HeadReader {
         Ok(None)
     }
 
+    /// Bytes of memory that hold it.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The head so far, as it was received.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes

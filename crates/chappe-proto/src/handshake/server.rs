@@ -74,6 +74,11 @@ impl ServerHandshake {
         (self.deadline <= now).then_some(Refusal::Timeout { after })
     }
 
+    /// Bytes of memory that hold the head, as far as it has arrived.
+    pub fn held_bytes(&self) -> usize {
+        self.reader.held_bytes()
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Time {
         self.deadline

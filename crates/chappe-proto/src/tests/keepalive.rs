@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Cause, CloseCode, CloseFrame, Connection, Ended, Event, Limits, ProtocolError, Role, Side,
-    State, Time,
+    Cause, CloseCode, CloseFrame, Connection, Ended, Event, Limits, Payload, ProtocolError, Role,
+    Side, State, Time,
 };
 
 use super::pair::{Pair, Stream};
@@ -107,22 +107,26 @@ fn peer_does_not_answer_a_ping_in_time() {
 }
 
 #[test]
-fn other_traffic_does_not_stand_for_a_pong() {
+fn whatever_arrives_is_a_sign_of_life_but_only_a_pong_ends_the_wait() {
     for role in ROLES {
-        let mut connection = Scenario::open(role).connection();
-        connection.handle_timeout(START + INTERVAL);
-        transmitted(&mut connection);
-        let deadline = START + INTERVAL + TIMEOUT;
         let traffic = [
             frame(role.peer(), 0x81, b"text"),
+            frame(role.peer(), 0x81, b"text")[..1].to_vec(),
             frame(role.peer(), 0x89, b""),
             frame(role.peer(), 0x8a, &2_u32.to_be_bytes()),
             frame(role.peer(), 0x8a, b""),
         ];
-        feed(&mut connection, deadline, &traffic);
-        assert_eq!(connection.poll_timeout(), Some(deadline));
-        connection.handle_timeout(deadline);
-        assert_eq!(connection.state(), State::Closing);
+        for bytes in traffic {
+            let mut connection = awaiting_pong(role, b"");
+            let now = START + Duration::from_secs(15);
+            feed(&mut connection, now, &[&bytes]);
+            let later = now + TIMEOUT;
+            assert_eq!(connection.poll_timeout(), Some(later), "{bytes:02x?}");
+            connection.handle_timeout(START + TIMEOUT);
+            assert_eq!(connection.state(), State::Open, "{bytes:02x?}");
+            connection.handle_timeout(later);
+            assert_eq!(connection.state(), State::Closing, "{bytes:02x?}");
+        }
     }
 }
 
@@ -235,6 +239,7 @@ fn peer_could_have_sent_a_pong_between_frames_and_amid_control_frames() {
             frame(role.peer(), 0x81, b"")[..1].to_vec(),
         ];
         for input in rows {
+            // It arrives when the ping leaves.
             let mut connection = awaiting_pong(role, &input);
             connection.handle_timeout(START + TIMEOUT);
             assert_eq!(
@@ -247,19 +252,15 @@ fn peer_could_have_sent_a_pong_between_frames_and_amid_control_frames() {
 }
 
 #[test]
-fn driver_that_has_not_read_yet_gives_the_pong_more_time() {
+fn bytes_that_are_handled_later_are_a_sign_of_life_too() {
     for role in ROLES {
         let mut connection = awaiting_pong(role, b"");
         let now = START + Duration::from_secs(15);
-        connection.postpone_pong(now);
+        connection.handle_arrival(now);
         assert_eq!(connection.poll_timeout(), Some(now + TIMEOUT));
         // Never less time than before.
-        connection.postpone_pong(START);
+        connection.handle_arrival(START);
         assert_eq!(connection.poll_timeout(), Some(now + TIMEOUT));
-        connection.handle_timeout(START + TIMEOUT);
-        assert_eq!(connection.state(), State::Open);
-        connection.handle_timeout(now + TIMEOUT);
-        assert_eq!(connection.state(), State::Closing);
     }
 }
 
@@ -267,7 +268,7 @@ fn driver_that_has_not_read_yet_gives_the_pong_more_time() {
 fn without_a_ping_under_way_there_is_nothing_to_postpone() {
     for role in ROLES {
         let mut connection = Scenario::open(role).connection();
-        connection.postpone_pong(START + Duration::from_secs(5));
+        connection.handle_arrival(START + Duration::from_secs(5));
         assert_eq!(connection.poll_timeout(), Some(START + INTERVAL));
     }
 }
@@ -276,9 +277,126 @@ fn without_a_ping_under_way_there_is_nothing_to_postpone() {
 fn a_postponed_round_trip_counts_from_the_ping() {
     for role in ROLES {
         let mut connection = awaiting_pong(role, b"");
-        connection.postpone_pong(START + Duration::from_secs(15));
+        connection.handle_arrival(START + Duration::from_secs(15));
         let trip = Duration::from_secs(30);
         feed_pong(&mut connection, START + trip, 1, Some(trip));
+    }
+}
+
+/// What a driver says at the deadline of a pong, and what comes of it.
+struct AtDeadline {
+    what: &'static str,
+    /// Bytes before the ping, and with it, that have not reached the peer: when the ping has been put
+    /// out, and at each deadline.
+    unsent: &'static [u64],
+    paused: bool,
+    /// Whether the connection is OPEN after each deadline.
+    open: &'static [bool],
+}
+
+/// Bytes that are put out before the ping.
+const BEFORE: usize = 1000;
+
+const AT_DEADLINES: [AtDeadline; 8] = [
+    AtDeadline {
+        what: "all left at once",
+        unsent: &[0, 0],
+        paused: false,
+        open: &[false],
+    },
+    AtDeadline {
+        what: "the ping alone is still here: nothing holds it up",
+        unsent: &[6, 6],
+        paused: false,
+        open: &[false],
+    },
+    AtDeadline {
+        what: "it is behind bytes that get fewer, and leaves then",
+        unsent: &[900, 500, 100, 0, 0],
+        paused: false,
+        open: &[true, true, true, false],
+    },
+    AtDeadline {
+        what: "it is behind bytes that the peer does not take",
+        unsent: &[900, 900],
+        paused: false,
+        open: &[false],
+    },
+    AtDeadline {
+        what: "the peer took some, and then no more",
+        unsent: &[900, 500, 500],
+        paused: false,
+        open: &[true, false],
+    },
+    AtDeadline {
+        what: "we do not read, and it has left",
+        unsent: &[0, 0, 0, 0],
+        paused: true,
+        open: &[true, true, true],
+    },
+    AtDeadline {
+        what: "we do not read, and the peer does not take the ping that follows either",
+        unsent: &[0, 0, 1018],
+        paused: true,
+        open: &[true, false],
+    },
+    AtDeadline {
+        what: "we do not read, and the peer does not take anything",
+        unsent: &[900, 900],
+        paused: true,
+        open: &[false],
+    },
+];
+
+#[test]
+fn a_pong_is_awaited_from_when_its_ping_can_have_left() {
+    for role in ROLES {
+        for row in &AT_DEADLINES {
+            let mut connection = Scenario::open(role).connection();
+            let mut wire = Vec::new();
+            connection
+                .send(Payload::Binary(&[0; BEFORE]), &mut wire)
+                .unwrap();
+            connection.ping(START);
+            assert!(connection.wants_write_progress());
+            connection.poll_transmit(&mut wire);
+            connection.handle_write_progress(START, row.unsent[0]);
+            assert!(!connection.wants_write_progress());
+            connection.handle_read_paused(row.paused);
+            for (&unsent, &open) in row.unsent[1..].iter().zip(row.open) {
+                let now = connection.poll_timeout().unwrap();
+                connection.handle_write_progress(now, unsent);
+                connection.handle_timeout(now);
+                let is_open = connection.state() == State::Open;
+                assert_eq!(is_open, open, "{role:?}: {}, at {now:?}", row.what);
+                if open && row.paused {
+                    // Another ping follows, behind a message that the peer may not take.
+                    let message = Payload::Binary(&[0; BEFORE]);
+                    connection.send(message, &mut wire).unwrap();
+                    connection.poll_transmit(&mut wire);
+                    assert!(wire.ends_with(&ping(role, 1)), "{}", row.what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_ping_that_is_not_put_out_has_not_left() {
+    for role in ROLES {
+        let mut connection = Scenario::open(role).connection();
+        let mut wire = Vec::new();
+        connection.ping(START);
+        connection.handle_write_progress(START, 0);
+        for times in 1..3 {
+            let message = Payload::Binary(&[0; BEFORE]);
+            connection.send(message, &mut wire).unwrap();
+            let now = START + times * TIMEOUT;
+            assert_eq!(connection.poll_timeout(), Some(now));
+            connection.handle_write_progress(now, 10);
+            connection.handle_timeout(now);
+            assert_eq!(connection.state(), State::Open, "the peer takes bytes");
+        }
     }
 }
 

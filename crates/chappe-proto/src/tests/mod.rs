@@ -28,6 +28,7 @@ mod masking;
 mod memory;
 mod pair;
 mod properties;
+mod replying;
 mod sending;
 mod text;
 mod vocabulary;
@@ -284,7 +285,8 @@ fn feed_by<T: AsRef<[u8]>>(
 #[track_caller]
 fn assert_contract(connection: &Connection, event: Option<&Seen>) {
     if event.is_some_and(Seen::is_last) {
-        assert!(connection.ended().is_some(), "not ended after {event:?}");
+        let ended = connection.ended().is_some() || connection.is_replying();
+        assert!(ended, "not ended after {event:?}");
     }
     if connection.ended().is_some() {
         assert_eq!(connection.state(), State::Closing);

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    Kind, Outbox, Payload, Prepared, ProtocolError, Role, SendError, SharedFrame, State, Utf8Bytes,
+    FrameSink, Kind, Payload, Prepared, ProtocolError, Role, SendError, SharedFrame, State,
+    Utf8Bytes,
 };
 
 use super::{KEY, ROLES, START, Scenario, close, frame, hex, pattern};
@@ -28,7 +29,7 @@ impl Part {
     }
 }
 
-impl Outbox for Recorder {
+impl FrameSink for Recorder {
     fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.tail
     }

@@ -21,6 +21,7 @@ use crate::wire::{Options, Peer, wire};
 const STUTTER: Options = Options {
     vectored: true,
     stutter: true,
+    cooperative: true,
 };
 
 /// So many polls that no future is dropped.

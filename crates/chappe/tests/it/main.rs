@@ -7,15 +7,17 @@
 
 mod accept;
 mod bounds;
-mod budget;
+
 mod cancellation;
 mod closing;
 mod connect;
+mod endings;
 mod endpoint;
 mod frame;
 mod handler;
 mod handles;
 mod large;
+mod memory;
 mod promises;
 mod random;
 mod server;

@@ -122,22 +122,6 @@ async fn reply_is_written_before_the_next_message_is_delivered_when_its_handler_
 }
 
 #[tokio::test(start_paused = true)]
-async fn replies_leave_in_one_write_though_the_handler_yields_before_each() {
-    let (peer, _task) = served(|mut ws, _| async move {
-        while let Some(message) = ws.recv().await? {
-            tokio::task::yield_now().await;
-            ws.send(message).await?;
-        }
-        Ok(())
-    })
-    .await;
-    peer.send(messages(16));
-    settle().await;
-    assert_eq!(peer.take_frames(), replies(16));
-    assert_eq!(peer.take_calls().writes, 1, "for 16 messages");
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_arrives_while_the_handler_yields_is_read() {
     let step = Arc::new(Notify::new());
     let steps = step.clone();

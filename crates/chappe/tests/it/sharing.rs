@@ -154,6 +154,7 @@ async fn prepared_messages_leave_in_order_however_few_bytes_the_stream_takes() {
         let options = Options {
             vectored,
             stutter: true,
+            cooperative: true,
         };
         let (ws, peer) = accepted_by(Acceptor::new(), options).await;
         let news = "news ".repeat(200);

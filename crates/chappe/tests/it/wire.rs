@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) vectored: bool,
     /// Whether one byte moves at a time, and each only at the second try.
     pub(crate) stutter: bool,
+    /// Whether each call takes of the task's cooperative budget, as tokio's own streams do.
+    pub(crate) cooperative: bool,
 }
 
 impl Default for Options {
@@ -35,6 +37,7 @@ impl Default for Options {
         Self {
             vectored: true,
             stutter: false,
+            cooperative: true,
         }
     }
 }
@@ -278,6 +281,14 @@ impl Peer {
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 impl State {
+    /// Pending where the task has done enough for others to have their turn.
+    fn poll_proceed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.options.cooperative {
+            ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        }
+        Poll::Ready(())
+    }
+
     /// With `stutter`, ready at every second call only.
     fn poll_stutter(&mut self, side: usize, cx: &Context<'_>) -> Poll<usize> {
         if !self.options.stutter {
@@ -291,7 +302,12 @@ impl State {
         Poll::Ready(1)
     }
 
-    fn poll_write(&mut self, cx: &Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_proceed(cx));
         if let Some(kind) = self.write_error {
             return Poll::Ready(Err(kind.into()));
         }
@@ -329,6 +345,7 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.0.lock().unwrap();
+        ready!(state.poll_proceed(cx));
         if state.pieces.is_empty() {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;

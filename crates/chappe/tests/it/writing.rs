@@ -84,18 +84,31 @@ async fn answer_to_a_close_frame_leaves_though_the_peer_has_ended_its_side() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stream_is_dropped_at_once_when_the_peer_has_ended_its_side_without_a_close_frame() {
+async fn what_was_sent_is_written_though_the_peer_has_ended_its_side_without_a_close_frame() {
     let (ws, peer) = accepted().await;
     peer.take_only(0);
     ws.send("first").await.unwrap();
     settle().await;
     peer.send_end();
     settle().await;
-    assert!(
-        peer.is_dropped(),
-        "it waits to write to a peer that is gone"
-    );
+    assert!(!peer.is_dropped(), "it waits for room");
     assert_eq!(ws.closed().await.cause(), Cause::Eof);
+    peer.take_all();
+    ws.flush().await.unwrap();
+    peer.dropped().await;
+    assert_eq!(peer.take_frames(), [Frame::text("first")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_is_dropped_when_a_peer_that_has_ended_its_side_does_not_read() {
+    let (ws, peer) = accepted().await;
+    peer.take_only(0);
+    ws.send("first").await.unwrap();
+    settle().await;
+    let begin = tokio::time::Instant::now();
+    peer.send_end();
+    peer.dropped().await;
+    assert_eq!(begin.elapsed().as_secs(), 5, "the closing timeout");
     assert!(ws.flush().await.is_err(), "nothing was written");
 }
 

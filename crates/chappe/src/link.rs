@@ -1,0 +1,661 @@
+//! What lies between the handles that a user holds and the driver that moves the bytes.
+//!
+//! ```text
+//!   recv ◄── inbound ◄── input ◄──────────── driver ◄── stream
+//!              decoded     read, not decoded
+//!   send ──► outbox ───────────────────────► driver ──► stream
+//! ```
+//!
+//! Only whoever holds the lock in `shared.rs` gets here. Nothing here wakes anybody: that is left to
+//! whoever unlocks.
+
+use std::fmt;
+use std::io;
+use std::sync::Weak;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chappe_proto::{CloseCode, Connection, Event, Message, PartialMessage, Payload, State, Time};
+use tokio::time::Instant;
+
+use crate::buffer;
+use crate::error::{Ended, NotSent};
+use crate::inbound::{Inbound, Input};
+use crate::memory::{Holder, Share};
+use crate::outbox::Outbox;
+use crate::wakers::Wakers;
+
+/// Payload bytes that are decoded before anybody asks for them, so that pings behind them are
+/// answered while the handler waits for something else. A larger message counts once.
+const INBOUND_BYTES_MAX: usize = 16 * 1024;
+
+/// Where at least so much of a frame is missing, it is read straight into its message. A smaller
+/// rest is copied there: the same read may bring what follows.
+const PARTIAL_BYTES_MIN: usize = 32 * 1024;
+
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are facts of different kinds, none excludes another"
+)]
+pub(crate) struct Link {
+    connection: Connection,
+    epoch: Instant,
+    /// The time when it was last needed.
+    now: Time,
+    input: Input,
+    inbound: Inbound,
+    outbox: Outbox,
+    /// Bytes that the driver took from the outbox and has not written.
+    unwritten: usize,
+    /// Bytes that the stream has taken.
+    written: u64,
+    /// How many of these it holds back no longer.
+    flushed: u64,
+    outbox_bytes_max: usize,
+    share: Share,
+    /// Bytes of the message that `recv` gave last, until it is asked again or something is sent.
+    handed_out_bytes: usize,
+    wakers: Wakers,
+    /// Whether the last that `recv` gave was a message: the application may still reply to it.
+    owes_reply: bool,
+    dropping_messages: bool,
+    /// Whether the connection was closed for what it held.
+    shed: bool,
+    /// Whether there is no driver any more.
+    abandoned: bool,
+    handles: usize,
+    pongs: u32,
+    ended: Option<Ended>,
+    /// What went wrong first, until it is known how the connection ended.
+    io_error: Option<io::Error>,
+}
+
+/// What the driver may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Nothing,
+    /// Whatever comes.
+    Input,
+    /// The rest of something that is incomplete.
+    Rest,
+}
+
+impl Link {
+    pub(crate) fn new(
+        connection: Connection,
+        epoch: Instant,
+        outbox_bytes_max: usize,
+        share: Share,
+    ) -> Self {
+        Self {
+            connection,
+            epoch,
+            now: Time::ZERO,
+            input: Input::Empty,
+            inbound: Inbound::default(),
+            outbox: Outbox::default(),
+            unwritten: 0,
+            written: 0,
+            flushed: 0,
+            // With no room at all nothing could ever be sent.
+            outbox_bytes_max: outbox_bytes_max.max(1),
+            share,
+            handed_out_bytes: 0,
+            wakers: Wakers::default(),
+            owes_reply: false,
+            dropping_messages: false,
+            shed: false,
+            abandoned: false,
+            handles: 0,
+            pongs: 0,
+            ended: None,
+            io_error: None,
+        }
+    }
+
+    // What the handles call.
+
+    /// The next message; `None` after a clean end.
+    #[inline]
+    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, Ended>> {
+        // Whoever asks for the next message is done with the one before.
+        self.owes_reply = false;
+        self.handed_out_bytes = 0;
+        if let Some(message) = self.next_message() {
+            return Poll::Ready(Ok(Some(message)));
+        }
+        self.poll_ended(cx)
+    }
+
+    /// What there is to receive instead of a message: the end, if it has come.
+    fn poll_ended(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, Ended>> {
+        self.finish_replying();
+        if let Some(ended) = &self.ended {
+            return Poll::Ready(if ended.is_clean() {
+                Ok(None)
+            } else {
+                Err(ended.clone())
+            });
+        }
+        self.wakers.wait_to_receive(cx);
+        Poll::Pending
+    }
+
+    /// The application waits for the end, so it is done with what it has received.
+    pub(crate) fn await_end(&mut self) {
+        self.owes_reply = false;
+        self.finish_replying();
+    }
+
+    /// Frames a message if there is room.
+    #[inline]
+    pub(crate) fn try_send(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
+        if !self.has_room() && self.can_send() {
+            return Err(NotSent::Full);
+        }
+        self.send_now(message)
+    }
+
+    /// Frames a message, whether there is room or not.
+    pub(crate) fn send_now(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
+        if self.connection.send(message, &mut self.outbox).is_err() {
+            return Err(NotSent::Closed(self.ended.clone()));
+        }
+        self.handed_out_bytes = 0;
+        self.wakers.call_driver();
+        Ok(())
+    }
+
+    pub(crate) fn close(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+    ) -> Result<(), chappe_proto::SendError> {
+        self.read_clock();
+        self.connection.close(self.now, code, reason)?;
+        self.notice_end();
+        self.wakers.wake_waiting();
+        self.wakers.call_driver();
+        Ok(())
+    }
+
+    /// Sends a ping; gives the number of pongs seen before.
+    pub(crate) fn ping(&mut self) -> u32 {
+        self.read_clock();
+        self.connection.ping(self.now);
+        self.wakers.call_driver();
+        self.pongs
+    }
+
+    /// The number of pongs of ours that came, and the last one's round trip.
+    pub(crate) fn pongs(&self) -> (u32, Option<Duration>) {
+        (self.pongs, self.connection.round_trip())
+    }
+
+    /// Whether a message may be queued. One is, however large, when less than the bound waits.
+    pub(crate) fn has_room(&self) -> bool {
+        self.unsent_bytes() < self.outbox_bytes_max
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.outbox.len() + self.unwritten
+    }
+
+    /// How far writing has to come until all that is queued now is written.
+    pub(crate) fn queued(&self) -> u64 {
+        self.written + self.unsent_bytes() as u64
+    }
+
+    /// Ready when writing has come so far, or when it never will.
+    pub(crate) fn poll_flushed(&self, queued: u64) -> Poll<Result<(), NotSent>> {
+        if self.flushed >= queued {
+            return Poll::Ready(Ok(()));
+        }
+        if self.abandoned {
+            return Poll::Ready(Err(NotSent::Closed(self.ended.clone())));
+        }
+        Poll::Pending
+    }
+
+    /// Whether messages can still be sent.
+    #[inline]
+    pub(crate) fn can_send(&self) -> bool {
+        self.connection.can_send()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.connection.state()
+    }
+
+    pub(crate) fn ended(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    pub(crate) fn wakers(&mut self) -> &mut Wakers {
+        &mut self.wakers
+    }
+
+    pub(crate) fn add_handle(&mut self) {
+        self.handles += 1;
+    }
+
+    /// When nobody is left who could send or receive, the connection is closed.
+    pub(crate) fn drop_handle(&mut self) {
+        self.handles -= 1;
+        if self.handles == 0 {
+            let code = if std::thread::panicking() {
+                CloseCode::INTERNAL_ERROR
+            } else {
+                CloseCode::NORMAL
+            };
+            self.close(code, "").expect("1000 and 1011 may be sent");
+        }
+    }
+
+    /// Messages are dropped from here on; pings and close frames still count.
+    pub(crate) fn drop_messages(&mut self) {
+        self.dropping_messages = true;
+        self.inbound.clear();
+        self.handed_out_bytes = 0;
+        self.finish_replying();
+        self.wakers.call_driver();
+    }
+
+    // What the driver calls.
+
+    /// Advances the clock and gives the current time.
+    pub(crate) fn read_clock(&mut self) -> Time {
+        let elapsed = self.epoch.elapsed();
+        self.now = self.now.max(Time::ZERO + elapsed);
+        self.now
+    }
+
+    pub(crate) fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
+    /// Begins a turn: until [`sleep`](Self::sleep) nobody needs to wake the driver. Tells what may
+    /// be read.
+    pub(crate) fn begin_turn(&mut self) -> Wanted {
+        self.wakers.begin_turn();
+        let wanted = self.wanted();
+        if wanted == Wanted::Nothing {
+            // The handler may go on with it.
+            self.read_clock();
+        }
+        wanted
+    }
+
+    /// Moves what is to be written to `sending`, if that is empty. Tells whether the writing side
+    /// is to be shut down once that is written.
+    pub(crate) fn poll_transmit(&mut self, sending: &mut Outbox) -> bool {
+        self.wakers.answer_call();
+        self.count_written(sending.len());
+        if sending.is_empty() {
+            self.connection.poll_transmit(&mut self.outbox);
+            std::mem::swap(&mut self.outbox, sending);
+            self.unwritten = sending.len();
+        } else if self.has_room() {
+            self.connection.poll_transmit(&mut self.outbox);
+        }
+        self.outbox.is_empty() && self.connection.write_is_over()
+    }
+
+    /// Takes note of how much is left of what was to be written, and whether the stream holds back
+    /// none of what is not.
+    pub(crate) fn handle_written(&mut self, unwritten: usize, is_flushed: bool) {
+        self.count_written(unwritten);
+        if is_flushed && self.flushed < self.written {
+            self.flushed = self.written;
+            self.wakers.wake_waiting();
+        }
+    }
+
+    fn count_written(&mut self, unwritten: usize) {
+        if unwritten < self.unwritten {
+            self.written += (self.unwritten - unwritten) as u64;
+            self.unwritten = unwritten;
+            self.wakers.wake_waiting();
+        }
+    }
+
+    /// Whether it has to be known how many bytes have not reached the peer.
+    pub(crate) fn wants_write_progress(&self) -> bool {
+        self.connection.wants_write_progress()
+    }
+
+    /// So many of those that the driver took have not.
+    pub(crate) fn handle_write_progress(&mut self, unsent: usize) {
+        self.read_clock();
+        let unsent = self.outbox.len() + unsent;
+        self.connection
+            .handle_write_progress(self.now, unsent as u64);
+    }
+
+    /// When there is something to do, if nothing happens before.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        self.connection.poll_timeout()
+    }
+
+    /// Whether the stream is to be dropped once all is written.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.connection.is_finished()
+    }
+
+    /// Ends the turn. Tells whether nothing was left to do meanwhile.
+    pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        self.wakers.end_turn(cx)
+    }
+
+    /// Says what the connection holds for its peer: what that sent and nobody took, what it does not
+    /// read; so many bytes of the latter are with the driver. Tells whether all connections hold no
+    /// more than they may.
+    pub(crate) fn hold(&mut self, with_driver: usize) -> bool {
+        if self.shed {
+            return true;
+        }
+        let bytes = self.connection.held_bytes()
+            + self.input.held_bytes()
+            + self.inbound.held_bytes()
+            + self.handed_out_bytes
+            + self.outbox.held_bytes()
+            + with_driver;
+        self.share.hold(bytes)
+    }
+
+    /// What is held can be freed by closing this connection.
+    pub(crate) fn register(&mut self, connection: Weak<dyn Holder>) {
+        self.share.register(connection);
+    }
+
+    pub(crate) fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// Bytes that the connection holds, as far as it said.
+    pub(crate) fn share_bytes(&self) -> usize {
+        self.share.held_bytes()
+    }
+
+    /// Closes the connection and gives up what it holds; what its outbox holds is the caller's to
+    /// drop.
+    pub(crate) fn shed(&mut self) -> Outbox {
+        self.read_clock();
+        self.connection.shed(self.now);
+        self.inbound.clear();
+        self.input.clear();
+        self.handed_out_bytes = 0;
+        self.share.give_back();
+        self.shed = true;
+        self.notice_end();
+        self.wakers.wake_receiver();
+        self.wakers.call_driver();
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Whether the connection was closed for what it held: the driver has to let go too.
+    pub(crate) fn is_shed(&self) -> bool {
+        self.shed
+    }
+
+    /// What may be read: nothing before what was read is handled.
+    pub(crate) fn wanted(&self) -> Wanted {
+        match (self.wants_input(), self.connection.is_partial()) {
+            (false, _) => Wanted::Nothing,
+            (true, false) => Wanted::Input,
+            (true, true) => Wanted::Rest,
+        }
+    }
+
+    fn wants_input(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// Lends what was read, until the turn ends.
+    pub(crate) fn lend_input(&mut self, buffer: Box<[u8]>, length: usize) {
+        debug_assert!(self.wants_input(), "what was read before is handled first");
+        self.wakers.begin_turn();
+        self.read_clock();
+        self.connection.handle_arrival(self.now);
+        self.input = Input::Lent(buffer, 0..length);
+    }
+
+    /// Lends the message in progress out, if much of it is missing, to be read into.
+    pub(crate) fn lend_partial(&mut self) -> Option<PartialMessage> {
+        self.connection.lend_partial(PARTIAL_BYTES_MIN)
+    }
+
+    /// Takes it back. If something `was_read` into it, another turn begins.
+    pub(crate) fn return_partial(&mut self, partial: PartialMessage, was_read: bool) {
+        if was_read {
+            self.wakers.begin_turn();
+        }
+        self.read_clock();
+        let message = match self.connection.return_partial(self.now, partial) {
+            None => return,
+            Some(Event::Text(text)) => text.into_owned().into(),
+            Some(Event::Binary(bytes)) => bytes.into_owned().into(),
+            Some(_) => return self.notice_control(),
+        };
+        if !self.dropping_messages {
+            self.inbound.push(message);
+        }
+    }
+
+    /// Ends the loan: decodes ahead within bounds, so that pings are answered, and parks the rest.
+    ///
+    /// An end behind it is found beyond these bounds: its deadline counts from when it arrived, and
+    /// nothing follows it.
+    pub(crate) fn settle_input(&mut self) {
+        let mut whole = self.dropping_messages;
+        while !self.input.is_empty() {
+            if !whole && self.inbound.bytes() >= INBOUND_BYTES_MAX {
+                if !self.input.is_lent() || !self.connection.finds_end(self.input.unhandled()) {
+                    break;
+                }
+                whole = true;
+            }
+            if let Some(message) = self.decode()
+                && !self.dropping_messages
+            {
+                self.inbound.push(message);
+            }
+        }
+        self.input.park();
+    }
+
+    /// Wakes the receiver if there is something for it.
+    pub(crate) fn wake_receiver(&mut self) {
+        if !self.inbound.is_empty() || self.ended.is_some() {
+            self.wakers.wake_receiver();
+        }
+    }
+
+    /// The peer has ended its side of the stream.
+    pub(crate) fn handle_eof(&mut self) {
+        self.read_clock();
+        self.note_reply_pending();
+        self.connection.handle_eof(self.now);
+        self.notice_end();
+        self.wakers.wake_waiting();
+    }
+
+    /// The stream is lost. The first error is the one that tells why.
+    pub(crate) fn handle_read_error(&mut self, error: Option<io::Error>) {
+        self.read_clock();
+        if self.io_error.is_none() {
+            self.io_error = error;
+        }
+        self.connection.handle_read_error(self.now);
+        self.notice_end();
+        self.wakers.wake_waiting();
+    }
+
+    /// Nothing more can be written. What the peer sent before may still tell why, so the end is
+    /// left to the reading side; this error is kept for it.
+    pub(crate) fn handle_write_error(&mut self, error: io::Error) {
+        self.read_clock();
+        self.io_error.get_or_insert(error);
+        self.connection.handle_write_error(self.now);
+        self.notice_end();
+        self.wakers.wake_waiting();
+    }
+
+    /// A deadline has passed, and the stream has nothing more to say. So many bytes of those that the
+    /// driver took have not reached the peer.
+    pub(crate) fn handle_deadline(&mut self, unsent: usize) {
+        self.handle_write_progress(unsent);
+        self.connection.handle_read_paused(!self.wants_input());
+        self.connection.handle_timeout(self.now);
+        self.notice_end();
+        self.wakers.wake_waiting();
+    }
+
+    /// Takes out what was to be written and can't be.
+    pub(crate) fn take_unwritable(&mut self) -> Outbox {
+        self.unwritten = 0;
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// There is no driver any more, so the connection is over.
+    pub(crate) fn abandon(&mut self) {
+        self.handle_read_error(None);
+        self.abandoned = true;
+        self.share.give_back();
+        self.wakers.wake_receiver();
+    }
+
+    #[expect(clippy::inline_always, reason = "as is said of `Recv` in socket.rs")]
+    #[inline(always)]
+    fn next_message(&mut self) -> Option<Message> {
+        if self.dropping_messages {
+            return None;
+        }
+        let held_back = !self.wants_input();
+        let message = if let Some(message) = self.inbound.pop() {
+            Some(message)
+        } else {
+            if held_back && self.wakers.driver_is_asleep() {
+                self.read_clock();
+            }
+            self.decode()
+        };
+        // The driver may read on or decode further ahead: there may be a ping, and nobody knows
+        // when the next message is asked for. Half, so that it is not woken for each message.
+        if held_back && (self.wants_input() || self.inbound.bytes() < INBOUND_BYTES_MAX / 2) {
+            self.wakers.call_driver();
+        }
+        if let Some(message) = &message {
+            self.owes_reply = true;
+            self.handed_out_bytes = message.len();
+        }
+        message
+    }
+
+    /// Decodes up to the next message.
+    #[expect(clippy::inline_always, reason = "as is said of `Recv` in socket.rs")]
+    #[inline(always)]
+    fn decode(&mut self) -> Option<Message> {
+        while !self.wants_input() {
+            let taken = buffer::with_page(|page| {
+                self.connection.take_message(self.input.unhandled(), page)
+            });
+            if let Some((consumed, message)) = taken {
+                self.input.consume(consumed);
+                return Some(message);
+            }
+            let message = self.decode_pieces();
+            if message.is_some() {
+                return message;
+            }
+        }
+        None
+    }
+
+    /// Decodes up to the next message or control frame.
+    #[inline(never)]
+    fn decode_pieces(&mut self) -> Option<Message> {
+        self.note_reply_pending();
+        let (consumed, event) = self
+            .connection
+            .handle_input(self.now, self.input.unhandled());
+        let mut message = None;
+        let mut control = true;
+        match event {
+            Some(Event::Text(text)) => message = Some(text.into_owned().into()),
+            Some(Event::Binary(bytes)) => message = Some(bytes.into_owned().into()),
+            Some(Event::Pong {
+                round_trip: Some(_),
+            }) => self.pongs = self.pongs.wrapping_add(1),
+            Some(_) => {}
+            None => control = false,
+        }
+        self.input.consume(consumed);
+        if control && message.is_none() {
+            self.notice_control();
+        }
+        message
+    }
+
+    /// After a control frame or a violation: there may be an answer to transmit, a pong that
+    /// somebody waits for, an end.
+    fn notice_control(&mut self) {
+        self.notice_end();
+        // Each ping gets its pong, before the reply to what follows it; where the peer does not
+        // read, the outbox is full, and the protocol keeps the latest pong only.
+        if self.has_room() {
+            self.connection.poll_transmit(&mut self.outbox);
+        }
+        self.wakers.wake_waiting();
+        self.wakers.call_driver();
+    }
+
+    /// Tells the protocol whether the application may still reply, before something comes that could
+    /// end the connection.
+    fn note_reply_pending(&mut self) {
+        if !self.connection.is_replying() {
+            let pending = self.may_reply();
+            self.connection.handle_reply_pending(self.now, pending);
+        }
+    }
+
+    /// Whether there are messages that the application has not taken, or one that it has not replied
+    /// to as far as is known.
+    fn may_reply(&self) -> bool {
+        !self.dropping_messages && (self.owes_reply || !self.inbound.is_empty())
+    }
+
+    /// The peer's end is answered once the application is done with what came before.
+    fn finish_replying(&mut self) {
+        if self.connection.is_replying() && !self.may_reply() {
+            self.read_clock();
+            self.connection.handle_reply_pending(self.now, false);
+            self.notice_end();
+            self.wakers.wake_waiting();
+            self.wakers.call_driver();
+        }
+    }
+
+    /// Tells everybody once the end is decided.
+    fn notice_end(&mut self) {
+        if self.ended.is_none()
+            && let Some(ended) = self.connection.ended()
+        {
+            self.ended = Some(Ended::new(ended.clone(), self.io_error.take()));
+            self.wakers.wake_waiting();
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    /// Without payloads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("connection", &self.connection)
+            .field("input", &self.input)
+            .field("inbound", &self.inbound)
+            .field("outbox", &self.outbox)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
