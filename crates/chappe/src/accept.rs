@@ -271,11 +271,10 @@ impl Acceptor {
             Ok(result) => result?,
             Err(_) => Err(Refusal::Timeout { after }),
         };
-        let refusal = match result.and_then(|request| self.decide(request, handshake)) {
-            Ok(asked) => {
-                share.give_back();
-                return Ok(asked);
-            }
+        let decision = result.and_then(|request| self.decide(request, handshake));
+        share.give_back();
+        let refusal = match decision {
+            Ok(asked) => return Ok(asked),
             Err(refusal) => refusal,
         };
         refuse(stream, &refusal, self.limits.close_timeout).await;

@@ -229,6 +229,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let wanted = self.shared.lock().begin_turn();
         if !self.sending.is_empty() {
             let _ = self.poll_write(cx, false);
+            let (unwritten, is_flushed) = (self.sending.len(), self.is_flushed());
+            self.shared.lock().handle_written(unwritten, is_flushed);
         }
         let _ = self.poll_read(cx, wanted);
     }
@@ -245,8 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 written = self.poll_write(cx, over);
                 shared = self.shared.lock();
             }
-            let is_flushed = matches!(self.writing, Writing::Flushed | Writing::ShutDown);
-            shared.handle_written(self.sending.len(), is_flushed);
+            shared.handle_written(self.sending.len(), self.is_flushed());
             if shared.wants_write_progress() {
                 shared
                     .handle_write_progress(self.sending.len() + (self.unsent_bytes)(&self.stream));
@@ -295,6 +296,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Turn::Idle;
             }
         }
+    }
+
+    /// Whether the stream holds back nothing of what it has taken.
+    fn is_flushed(&self) -> bool {
+        matches!(self.writing, Writing::Flushed | Writing::ShutDown)
     }
 
     /// Ready when there is nothing to be written, or no way to. `over`: nothing comes behind it.

@@ -4,7 +4,7 @@ use chappe::{Acceptor, Cause, Memory, Message, Prepared, State};
 
 use crate::endpoint::{accepted_by, echo, ended, served_by, settle};
 use crate::frame::{self, Frame};
-use crate::wire::Options;
+use crate::wire::{Options, Peer, wire};
 
 /// A message of so many bytes, all but its last byte, and that.
 fn nearly_whole(bytes: usize) -> (Vec<u8>, Vec<u8>) {
@@ -63,4 +63,94 @@ async fn what_a_peer_does_not_read_counts_unless_it_is_prepared() {
     );
     ws.send(Message::from(vec![7; 60_000])).await.unwrap();
     assert_eq!(ws.closed().await.cause(), Cause::Overloaded);
+}
+
+/// How connections take their memory one after the other.
+#[derive(Clone, Copy, Debug)]
+enum Taking {
+    /// By a message that is not complete.
+    Partial,
+    /// By replies that are not read.
+    Unread,
+    /// By a message that the handler holds while it waits for room to send another.
+    Held,
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sum_stays_within_the_bound_however_it_is_taken() {
+    const BOUND: usize = 4_000_000;
+    const EACH: usize = 100_000;
+    for taking in [Taking::Partial, Taking::Unread, Taking::Held] {
+        let memory = Memory::new(BOUND);
+        let acceptor = Acceptor::new().memory(&memory).outbox_bytes_max(10_000);
+        let (bystander, _task) = served_by(acceptor.clone(), Options::default(), echo).await;
+        let mut peers = Vec::new();
+        for number in 0..100 {
+            let acceptor = acceptor.clone();
+            let (peer, _) = served_by(acceptor, Options::default(), echo).await;
+            let message = frame::masked(0x82, &vec![7; EACH]);
+            match taking {
+                Taking::Partial => peer.send(&message[..message.len() - 1]),
+                Taking::Unread => {
+                    peer.take_only(0);
+                    peer.send(&message);
+                }
+                Taking::Held => {
+                    peer.take_only(0);
+                    peer.send(frame::masked(0x82, &[7; 10_000]));
+                    peer.send(&message);
+                }
+            }
+            settle().await;
+            let held = memory.held_bytes();
+            assert!(held <= BOUND + EACH, "{taking:?}: {held} bytes by {number}");
+            peers.push(peer);
+        }
+        assert!(memory.held_bytes() > BOUND / 2, "{taking:?}: {memory:?}");
+        // Those that can't be told are dropped after the closing timeout.
+        tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+        let shed = peers.iter().filter(|peer| {
+            let closed = Frame::close(1013, "out of memory");
+            peer.is_dropped() || peer.take_frames().contains(&closed)
+        });
+        let shed = shed.count();
+        assert!(shed >= 60, "{taking:?}: {shed} of 100 are closed");
+        bystander.send(frame::text("still here"));
+        assert_eq!(bystander.frame().await, Frame::text("still here"));
+        // All that is held is given back.
+        for peer in peers {
+            peer.fail_reads(std::io::ErrorKind::ConnectionReset);
+            peer.fail_writes(std::io::ErrorKind::ConnectionReset);
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert_eq!(memory.held_bytes(), 0, "{taking:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_that_are_not_complete_count() {
+    let memory = Memory::new(50_000);
+    let acceptor = Acceptor::new().memory(&memory);
+    let begin = format!("GET / HTTP/1.1\r\nCookie: {}", "c".repeat(9000));
+    let mut handshakes = Vec::new();
+    for number in 0..8 {
+        let (wire, peer) = wire(Options::default());
+        let acceptor = acceptor.clone();
+        let handshake = tokio::spawn(async move { acceptor.accept(wire).await.map(drop) });
+        peer.send(&begin);
+        settle().await;
+        let held = memory.held_bytes();
+        assert!(held <= 60_000, "{held} bytes by {number}");
+        handshakes.push((peer, handshake));
+    }
+    assert!(memory.held_bytes() > 30_000, "{memory:?}");
+    let refused = |(peer, _): &&(Peer, _)| peer.written().starts_with(b"HTTP/1.1 503 ");
+    assert_eq!(handshakes.iter().filter(refused).count(), 3);
+    for (peer, _) in &handshakes {
+        peer.send_end();
+    }
+    for (_, handshake) in handshakes {
+        assert!(handshake.await.unwrap().is_err());
+    }
+    assert_eq!(memory.held_bytes(), 0);
 }

@@ -9,10 +9,25 @@ use crate::endpoint::limits;
 
 /// A small generator (xorshift), so that a failing run can be run again from its seed.
 #[derive(Clone)]
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// What it is a new generator's seed of.
+    pub(crate) fn state(&self) -> u64 {
+        self.0
+    }
+
+    /// Another generator, for another task.
+    pub(crate) fn fork(&mut self) -> Self {
+        self.below(2);
+        Self::new(self.0.rotate_left(32))
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -36,7 +51,7 @@ impl Random {
 }
 
 /// The seed: a new one, or that of a run that failed.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let new = || {
         let time = SystemTime::now()
             .duration_since(UNIX_EPOCH)
