@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    self, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    self, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, StatusCode, Version};
 
@@ -147,7 +148,7 @@ impl Policy {
             return Err(Refusal::Method);
         }
         let headers = request.headers();
-        if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+        if has_body(headers) {
             return Err(Refusal::Body);
         }
         if !has_token(headers, &header::CONNECTION, "upgrade") {
@@ -246,6 +247,19 @@ impl Policy {
             .find(|name| offered.contains(&name.as_str()))
             .cloned())
     }
+}
+
+/// Whether a request announces a body. `Content-Length: 0`, which some clients send with every
+/// request, announces that there is none (RFC 9112, section 6.3); no other form of it is taken for
+/// that, as another parser may see a body there.
+fn has_body(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let is_zero = |length: &HeaderValue| {
+        !length.is_empty() && length.as_bytes().iter().all(|&digit| digit == b'0')
+    };
+    headers.contains_key(TRANSFER_ENCODING)
+        || lengths.next().is_some_and(|length| !is_zero(length))
+        || lengths.next().is_some()
 }
 
 /// The header's value, if there is one; two are refused, as they could be read in two ways.

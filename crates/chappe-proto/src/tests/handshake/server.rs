@@ -196,12 +196,27 @@ fn server_refuses_other_methods_and_versions() {
 fn server_refuses_a_request_with_a_body() {
     for line in [
         "Content-Length: 5",
-        "Content-Length: 0",
         "Content-Length: x",
+        "Content-Length:",
+        "Content-Length: 0, 0",
+        "Content-Length: +0",
+        "Content-Length: -0",
+        "Content-Length: 0x0",
+        "Content-Length: 0.0",
+        "Content-Length: 0\r\nContent-Length: 0",
+        "Content-Length: 0\r\nContent-Length: 5",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked",
         "Transfer-Encoding: identity",
     ] {
         check_refuses(&Head::request().with(line), &Refusal::Body);
+    }
+}
+
+#[test]
+fn server_accepts_a_body_of_no_bytes() {
+    for line in ["Content-Length: 0", "content-length:\t000 "] {
+        check_accepts(&Head::request().with(line));
     }
 }
 
