@@ -18,13 +18,26 @@ use crate::limits::Limits;
 #[derive(Debug, Default)]
 pub(crate) struct HeadReader {
     bytes: Vec<u8>,
-    /// Where the line in progress begins: `0 <= line_start <= bytes.len()`.
+    /// Empty lines that may come before the start line.
+    empty_lines_left: usize,
+    /// Where the start line begins, behind those empty lines: `0 <= start <= line_start`.
+    start: usize,
+    /// Where the line in progress begins: `start <= line_start <= bytes.len()`.
     line_start: usize,
     /// Lines that are complete, the start line among them.
     lines: usize,
 }
 
 impl HeadReader {
+    /// A reader for a request. A server SHOULD ignore an empty line or more before it (RFC 9112,
+    /// section 2.2): some clients end the body of the request before with one.
+    pub(crate) fn of_request() -> Self {
+        Self {
+            empty_lines_left: EMPTY_LINES_MAX,
+            ..Self::default()
+        }
+    }
+
     /// Takes input up to the head's end.
     ///
     /// Gives how many bytes were taken when that end is among them; `None` when all were.
@@ -97,7 +110,7 @@ impl HeadReader {
     }
 
     fn push(&mut self, byte: u8, limits: &Limits) -> Result<(), HeadError> {
-        if self.lines == 0 && self.bytes.len() >= limits.head_line_bytes_max {
+        if self.lines == 0 && self.bytes.len() - self.start >= limits.head_line_bytes_max {
             return Err(HeadError::LineTooLong {
                 max: limits.head_line_bytes_max,
             });
@@ -127,7 +140,10 @@ impl HeadReader {
     /// allow; tells how many there were.
     fn push_run(&mut self, input: &[u8], limits: &Limits) -> usize {
         let end = match self.lines {
-            0 => limits.head_line_bytes_max.min(limits.head_bytes_max),
+            0 => self
+                .start
+                .saturating_add(limits.head_line_bytes_max)
+                .min(limits.head_bytes_max),
             _ => limits.head_bytes_max,
         };
         let room = end.saturating_sub(self.bytes.len()).min(input.len());
@@ -138,16 +154,20 @@ impl HeadReader {
 
     /// Ends the line in progress; tells whether it was the empty one that ends the head.
     fn end_line(&mut self, limits: &Limits) -> Result<bool, HeadError> {
-        let empty = self.bytes.len() - self.line_start == 2;
-        if empty {
-            return if self.lines == 0 {
-                Err(HeadError::StartLine)
-            } else {
-                Ok(true)
-            };
+        let is_empty = self.bytes.len() - self.line_start == 2;
+        self.line_start = self.bytes.len();
+        if is_empty && self.lines == 0 {
+            self.empty_lines_left = self
+                .empty_lines_left
+                .checked_sub(1)
+                .ok_or(HeadError::StartLine)?;
+            self.start = self.line_start;
+            return Ok(false);
+        }
+        if is_empty {
+            return Ok(true);
         }
         self.lines += 1;
-        self.line_start = self.bytes.len();
         if self.lines > limits.headers_max + 1 {
             return Err(HeadError::TooManyHeaders {
                 max: limits.headers_max,
@@ -159,7 +179,7 @@ impl HeadReader {
     /// The start line, and the headers, whose values share the memory of `head`.
     fn split<'a>(&self, head: &'a Bytes) -> Result<(&'a [u8], HeaderMap), HeadError> {
         let full = |_| HeadError::TooManyHeaders { max: self.lines };
-        let (start, mut rest) = split_line(head);
+        let (start, mut rest) = split_line(&head[self.start..]);
         let mut headers = HeaderMap::try_with_capacity(self.lines - 1).map_err(full)?;
         for _ in 1..self.lines {
             let line;
@@ -312,3 +332,6 @@ impl fmt::Display for HeadError {
 }
 
 impl std::error::Error for HeadError {}
+
+/// Empty lines before a request that are ignored. One is what clients are known to send.
+const EMPTY_LINES_MAX: usize = 4;

@@ -51,7 +51,7 @@ impl ServerHandshake {
     pub fn new(now: Time, limits: Arc<Limits>) -> Self {
         let deadline = now + limits.handshake_timeout;
         Self {
-            reader: HeadReader::default(),
+            reader: HeadReader::of_request(),
             limits,
             deadline,
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::START;
-use super::server::{answer, check_refused};
+use super::server::{SWITCHING, answer, check_accepted, check_refused};
 use super::{Head, limits};
 use crate::Limits;
 use crate::handshake::{HeadError, Policy, Refusal, ServerHandshake, quoted};
@@ -74,8 +74,30 @@ fn first_line_must_be_that_of_a_request() {
 }
 
 #[test]
-fn an_empty_first_line_is_no_request() {
-    check_fails_at_last_byte(b"\r\n", &Limits::default(), HeadError::StartLine);
+fn a_few_empty_lines_before_a_request_are_ignored() {
+    for count in 1..=4 {
+        let empty = "\r\n".repeat(count);
+        let line = format!("{empty}GET /chat HTTP/1.1");
+        check_accepted(&Policy::default(), &Head::request().start(&line), SWITCHING);
+    }
+    let five = b"\r\n\r\n\r\n\r\n\r\n";
+    check_fails_at_last_byte(five, &Limits::default(), HeadError::StartLine);
+    check_fails_at_last_byte(b"\r\n\n", &Limits::default(), HeadError::BareLf);
+    check_fails_at_last_byte(b"\r\n\r\n ", &Limits::default(), HeadError::FoldedLine);
+}
+
+#[test]
+fn empty_lines_count_for_the_head_and_not_for_its_first_line() {
+    let head = Head::request().start("\r\n\r\nGET /chat HTTP/1.1").bytes();
+    let exact = limits(|limits| {
+        limits.head_bytes_max = head.len();
+        limits.head_line_bytes_max = "GET /chat HTTP/1.1\r\n".len();
+    });
+    let found = answer(&Policy::default(), &exact, &head, &[]);
+    assert!(matches!(found, Some(Ok(_))), "{found:?}");
+    let max = head.len() - 1;
+    let limits = limits(|limits| limits.head_bytes_max = max);
+    check_fails_at_last_byte(&head, &limits, HeadError::TooLong { max });
 }
 
 #[test]

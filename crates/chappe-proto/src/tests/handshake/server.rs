@@ -76,7 +76,7 @@ fn check_refuses(head: &Head, expected: &Refusal) {
     check_policy_refuses(&Policy::default(), head, expected);
 }
 
-const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+pub(super) const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 #[track_caller]
