@@ -9,8 +9,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
+use super::origin::Host;
 use super::quoted;
 use crate::limits::Limits;
 
@@ -83,12 +85,7 @@ impl HeadReader {
         let mut request = Request::new(());
         *request.version_mut() = parse_version(version)?;
         *request.method_mut() = Method::from_bytes(method).map_err(|_| HeadError::StartLine)?;
-        // A path and nothing else: the absolute form is for proxies, and a fragment for no one.
-        if target.first() != Some(&b'/') || target.contains(&b'#') {
-            return Err(HeadError::Target);
-        }
-        *request.uri_mut() =
-            Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| HeadError::Target)?;
+        *request.uri_mut() = parse_target(request.method(), head.slice_ref(target))?;
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -219,6 +216,31 @@ fn parse_version(bytes: &[u8]) -> Result<Version, HeadError> {
     }
 }
 
+/// A request's target in the forms that are meant for an origin server (RFC 9112, section 3.2): a
+/// path; a whole URL, which a server MUST accept too; `*`, for OPTIONS alone.
+fn parse_target(method: &Method, target: Bytes) -> Result<Uri, HeadError> {
+    let is_asterisk = *method == Method::OPTIONS && target == "*";
+    let has_fragment = target.contains(&b'#');
+    let is_path = target.starts_with(b"/");
+    let uri = Uri::from_maybe_shared(target).map_err(|_| HeadError::Target)?;
+    if !has_fragment && (is_path || is_asterisk || is_http_url(&uri)) {
+        Ok(uri)
+    } else {
+        Err(HeadError::Target)
+    }
+}
+
+/// Whether this is a URL that this kind of server can be asked for: by `http` or `ws`, or by the
+/// secure ones, as TLS may end before us. User info is refused: it hides whose name it is
+/// (RFC 9110, section 4.2.4).
+fn is_http_url(uri: &Uri) -> bool {
+    let schemes = ["http", "https", "ws", "wss"];
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let authority = uri.authority().map(Authority::as_str);
+    schemes.iter().any(|it| it.eq_ignore_ascii_case(scheme))
+        && authority.and_then(Host::parse).is_some()
+}
+
 fn parse_header(line: &[u8], head: &Bytes) -> Result<(HeaderName, HeaderValue), HeadError> {
     let malformed = || HeadError::Header { line: quoted(line) };
     let colon = position(line, |byte| byte == b':').ok_or_else(malformed)?;
@@ -240,9 +262,9 @@ fn parse_header(line: &[u8], head: &Bytes) -> Result<(HeaderName, HeaderValue), 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The start line is not `METHOD /target HTTP/1.1`, or `HTTP/1.1 STATUS reason`.
+    /// The start line is not `METHOD target HTTP/1.1`, or `HTTP/1.1 STATUS reason`.
     StartLine,
-    /// The request's target is not a path.
+    /// The request's target is neither a path nor an `http` or `ws` URL (RFC 9112, section 3.2).
     Target,
     /// HTTP/1.1 is spoken here, and another version was asked for.
     HttpVersion,
@@ -314,7 +336,7 @@ impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StartLine => f.write_str("first line is not HTTP"),
-            Self::Target => f.write_str("request target must be a path, such as /echo"),
+            Self::Target => f.write_str("request target must be a path or a URL, such as /echo"),
             Self::HttpVersion => f.write_str("HTTP version must be 1.1"),
             Self::Header { line } => write!(f, "line {line} is not a header"),
             Self::BareLf => f.write_str("LF without CR in the head"),

@@ -60,7 +60,8 @@ impl ServerHandshake {
     /// Consumes a prefix of `input`: all of it, or up to the head's end.
     ///
     /// Gives the number of bytes consumed and, at the head's end, the request. What follows the
-    /// head is left to whoever answers.
+    /// head is left to whoever answers. Where a request's target is a whole URL, as proxies are
+    /// sent it, the request's URI has a host too (RFC 9112, section 3.2.2).
     pub fn handle_input(&mut self, input: &[u8]) -> (usize, Option<Result<Request<()>, Refusal>>) {
         match self.reader.handle_input(input, &self.limits) {
             Ok(None) => (input.len(), None),
@@ -185,7 +186,7 @@ impl Policy {
         })
     }
 
-    /// Checks the `Host` header alone, as plain HTTP requests need it too.
+    /// Checks the host that was asked for alone, as plain HTTP requests need it too.
     ///
     /// # Errors
     ///
@@ -201,10 +202,16 @@ impl Policy {
         let text = value
             .to_str()
             .map_err(|_| Refusal::Malformed { header: "Host" })?;
-        let host = Host::parse(text).ok_or(Refusal::Malformed { header: "Host" })?;
+        let mut host = Host::parse(text).ok_or(Refusal::Malformed { header: "Host" })?;
+        let mut text = text;
+        // RFC 9112, 3.2.2: where the target is a URL, its host MUST be taken, and `Host` ignored.
+        if let Some(authority) = request.uri().authority() {
+            text = authority.as_str();
+            host = Host::parse(text).ok_or(Refusal::Head(HeadError::Target))?;
+        }
         if !self.hosts.allow(&host) {
             return Err(Refusal::Host {
-                host: quoted(value.as_bytes()),
+                host: quoted(text.as_bytes()),
             });
         }
         Ok(host)
@@ -368,9 +375,9 @@ pub enum Refusal {
     },
     /// Another version than 13: 426, with the version that is spoken.
     Version,
-    /// A `Host` that is not among [`Policy::hosts`]: 403.
+    /// A `Host`, or a URL's host, that is not among [`Policy::hosts`]: 403.
     Host {
-        /// The header, quoted and escaped.
+        /// The host, quoted and escaped.
         host: String,
     },
     /// An `Origin` that is not among [`Policy::origins`]: 403.

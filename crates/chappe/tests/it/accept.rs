@@ -82,7 +82,7 @@ async fn requests_that_break_a_rule_are_refused_with_a_status_that_says_which() 
         ),
         (replaced("GET", "POST"), 405, "method"),
         (replaced("HTTP/1.1", "HTTP/1.0"), 505, "http_version"),
-        (replaced("/chat", "http://localhost/chat"), 400, "target"),
+        (replaced("/chat", "ftp://localhost/chat"), 400, "target"),
         (
             replaced("Connection: Upgrade\r\n", ""),
             400,

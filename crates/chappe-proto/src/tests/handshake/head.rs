@@ -101,16 +101,30 @@ fn empty_lines_count_for_the_head_and_not_for_its_first_line() {
 }
 
 #[test]
-fn target_must_be_a_path() {
+fn target_must_be_a_path_or_a_url() {
     for target in [
-        "http://server.example.com/chat",
-        "ws://server.example.com/chat",
         "server.example.com:80",
         "*",
         "chat",
         "?x",
         "/chat#fragment",
         "/chat?x#",
+        "http://server.example.com/chat#fragment",
+        "http://user@server.example.com/chat",
+        "http://user:password@server.example.com/chat",
+        "http://@server.example.com/chat",
+        "http://server.example.com:x/",
+        "http://server.example.com:65536/",
+        "http://a,b/",
+        "http://[::1/",
+        "http:///chat",
+        "http://:80/",
+        "http://",
+        "http:/chat",
+        "http:chat",
+        "ftp://server.example.com/chat",
+        "wsx://server.example.com/chat",
+        "file:///chat",
         "/a<b",
         "/a>b",
         "/a`b",
@@ -120,6 +134,43 @@ fn target_must_be_a_path() {
         check_head_fails(&head.bytes(), HeadError::Target);
     }
     check_head_fails(b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::Target);
+    let connect = "CONNECT server.example.com:80 HTTP/1.1";
+    check_head_fails(&Head::request().start(connect).bytes(), HeadError::Target);
+}
+
+#[test]
+fn target_may_be_a_url() {
+    for (target, path, query) in [
+        ("http://server.example.com/chat?x=y", "/chat", Some("x=y")),
+        ("http://server.example.com", "/", None),
+        ("http://server.example.com?x", "/", Some("x")),
+        ("HTTP://server.example.com:80/chat", "/chat", None),
+        ("https://server.example.com/chat", "/chat", None),
+        ("ws://server.example.com/chat", "/chat", None),
+        ("WSS://server.example.com/chat", "/chat", None),
+        ("http://[::1]:8000/chat", "/chat", None),
+    ] {
+        let head = Head::request().start(&format!("GET {target} HTTP/1.1"));
+        check_accepted(&Policy::default(), &head, SWITCHING);
+        let mut handshake = ServerHandshake::new(START, Arc::default());
+        let request = handshake.handle_input(&head.bytes()).1.unwrap().unwrap();
+        let uri = request.uri();
+        assert_eq!((uri.path(), uri.query()), (path, query), "{target}");
+    }
+}
+
+#[test]
+fn target_may_be_an_asterisk_for_options_alone() {
+    let head = Head::new(&["OPTIONS * HTTP/1.1", "Host: a"]).bytes();
+    let found = answer(&Policy::default(), &Limits::default(), &head, &[]);
+    assert_eq!(found, Some(Err(Refusal::NotUpgrade)));
+    for line in [
+        "GET * HTTP/1.1",
+        "OPTIONS ** HTTP/1.1",
+        "OPTIONS *?x HTTP/1.1",
+    ] {
+        check_head_fails(&Head::request().start(line).bytes(), HeadError::Target);
+    }
 }
 
 #[test]
@@ -326,7 +377,7 @@ fn head_errors_have_statuses_names_and_texts() {
     use HeadError as E;
     let text = "first line is not HTTP";
     assert_says(E::StartLine, 400, "start_line", text);
-    let text = "request target must be a path, such as /echo";
+    let text = "request target must be a path or a URL, such as /echo";
     assert_says(E::Target, 400, "target", text);
     let text = "HTTP version must be 1.1";
     assert_says(E::HttpVersion, 505, "http_version", text);

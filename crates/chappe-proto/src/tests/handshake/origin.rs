@@ -4,7 +4,7 @@ use super::super::START;
 use super::server::answer;
 use super::{Head, policy};
 use crate::Limits;
-use crate::handshake::{Hosts, Origins, Policy, Refusal, ServerHandshake, quoted};
+use crate::handshake::{HeadError, Hosts, Origins, Policy, Refusal, ServerHandshake, quoted};
 
 /// What a server with this policy says to a page with this origin that connects to this host.
 fn answer_to(policy: &Policy, origin: &str, host: &str) -> Result<(), Refusal> {
@@ -233,4 +233,66 @@ fn plain_requests_have_their_host_checked_too() {
         let request = handshake.handle_input(&head).1.unwrap().unwrap();
         assert_eq!(policy.check_host(&request).is_ok(), allowed, "{host}");
     }
+}
+
+#[test]
+fn host_of_a_url_takes_the_place_of_the_header() {
+    let policy = policy(|policy| policy.hosts = Hosts::Loopback);
+    let ask = |target: &str, host: &str, origin: &str| {
+        let head = Head::request()
+            .start(&format!("GET {target} HTTP/1.1"))
+            .value("Host", host)
+            .with(&format!("Origin: {origin}"));
+        let answer = answer(&policy, &Limits::default(), &head.bytes(), &[]);
+        answer.unwrap().map(|_| ())
+    };
+    let (own, other) = ("http://localhost:8000", "http://evil.tld");
+    assert_eq!(ask("http://localhost:8000/chat", "evil.tld", own), Ok(()));
+    for (target, host, origin) in [
+        ("http://evil.tld/chat", "localhost:8000", own),
+        ("http://evil.tld/chat", "evil.tld", other),
+    ] {
+        let expected = Refusal::Host {
+            host: "\"evil.tld\"".to_owned(),
+        };
+        assert_eq!(ask(target, host, origin), Err(expected), "{target}");
+    }
+    for origin in [other, "http://localhost"] {
+        let refusal = ask("http://localhost:8000/chat", "localhost", origin);
+        assert!(
+            matches!(refusal, Err(Refusal::Origin { .. })),
+            "{refusal:?}"
+        );
+    }
+    // The header has to be there all the same, once and well-formed (RFC 9112, section 3.2).
+    let head = Head::request().start("GET http://localhost/ HTTP/1.1");
+    for (head, expected) in [
+        (
+            head.clone().without("Host"),
+            Refusal::Missing { header: "Host" },
+        ),
+        (
+            head.clone().with("Host: a"),
+            Refusal::Repeated { header: "Host" },
+        ),
+        (
+            head.value("Host", "a b"),
+            Refusal::Malformed { header: "Host" },
+        ),
+    ] {
+        let answer = answer(&policy, &Limits::default(), &head.bytes(), &[]);
+        assert_eq!(answer, Some(Err(expected)));
+    }
+}
+
+#[test]
+fn requests_that_others_have_read_are_checked_as_strictly() {
+    let request = |uri: &str| {
+        let request = http::Request::get(uri).header("Host", "localhost");
+        request.body(()).unwrap()
+    };
+    let policy = Policy::default();
+    assert_eq!(policy.check_host(&request("http://localhost/")), Ok(()));
+    let refusal = policy.check_host(&request("http://user@localhost/"));
+    assert_eq!(refusal, Err(Refusal::Head(HeadError::Target)));
 }
