@@ -188,6 +188,9 @@ impl Policy {
 
     /// Checks the host that was asked for alone, as plain HTTP requests need it too.
     ///
+    /// A request of HTTP/1.0 may come without `Host` (RFC 9112, section 3.2). That is no browser,
+    /// so no page is behind it that this check guards from: health checks ask so.
+    ///
     /// # Errors
     ///
     /// When it is missing, repeated, malformed, or not among [`Policy::hosts`].
@@ -195,34 +198,37 @@ impl Policy {
         self.host(request).map(|_| ())
     }
 
-    fn host<'a>(&self, request: &'a Request<()>) -> Result<Host<'a>, Refusal> {
-        let Some(value) = single(request, &HOST, "Host")? else {
+    /// The host that was asked for; `None` where a request of HTTP/1.0 names none.
+    fn host<'a>(&self, request: &'a Request<()>) -> Result<Option<Host<'a>>, Refusal> {
+        let malformed = Refusal::Malformed { header: "Host" };
+        let mut asked = None;
+        if let Some(value) = single(request, &HOST, "Host")? {
+            let text = value.to_str().map_err(|_| malformed.clone())?;
+            asked = Some((text, Host::parse(text).ok_or(malformed)?));
+        } else if request.version() == Version::HTTP_11 {
             return Err(Refusal::Missing { header: "Host" });
-        };
-        let text = value
-            .to_str()
-            .map_err(|_| Refusal::Malformed { header: "Host" })?;
-        let mut host = Host::parse(text).ok_or(Refusal::Malformed { header: "Host" })?;
-        let mut text = text;
+        }
         // RFC 9112, 3.2.2: where the target is a URL, its host MUST be taken, and `Host` ignored.
         if let Some(authority) = request.uri().authority() {
-            text = authority.as_str();
-            host = Host::parse(text).ok_or(Refusal::Head(HeadError::Target))?;
+            let host = Host::parse(authority.as_str()).ok_or(Refusal::Head(HeadError::Target))?;
+            asked = Some((authority.as_str(), host));
         }
-        if !self.hosts.allow(&host) {
-            return Err(Refusal::Host {
+        match asked {
+            Some((_, host)) if self.hosts.allow(&host) => Ok(Some(host)),
+            Some((text, _)) => Err(Refusal::Host {
                 host: quoted(text.as_bytes()),
-            });
+            }),
+            None if request.version() < Version::HTTP_11 => Ok(None),
+            None => Err(Refusal::Missing { header: "Host" }),
         }
-        Ok(host)
     }
 
-    fn check_origin(&self, request: &Request<()>, host: Host<'_>) -> Result<(), Refusal> {
+    fn check_origin(&self, request: &Request<()>, host: Option<Host<'_>>) -> Result<(), Refusal> {
         let Some(value) = single(request, &ORIGIN, "Origin")? else {
             return Ok(());
         };
         match value.to_str() {
-            Ok(origin) if self.origins.allow_at(origin, Some(host)) => Ok(()),
+            Ok(origin) if self.origins.allow_at(origin, host) => Ok(()),
             _ => Err(Refusal::Origin {
                 origin: quoted(value.as_bytes()),
             }),

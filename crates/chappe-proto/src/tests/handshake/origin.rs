@@ -223,16 +223,65 @@ fn names_a_server_may_be_reached_by() {
     check_host(&listed, "example.com.evil.tld", false);
 }
 
+/// What a server on loopback says to the host of a plain request, given in lines.
+fn plain_answer(lines: &[&str]) -> Result<(), Refusal> {
+    let policy = policy(|policy| policy.hosts = Hosts::Loopback);
+    let mut handshake = ServerHandshake::new(START, std::sync::Arc::default());
+    let head = Head::new(lines).bytes();
+    let request = handshake.handle_input(&head).1.unwrap().unwrap();
+    assert_eq!(policy.accept(&request), Err(Refusal::NotUpgrade));
+    policy.check_host(&request)
+}
+
 #[test]
 fn plain_requests_have_their_host_checked_too() {
-    let policy = policy(|policy| policy.hosts = Hosts::Loopback);
-    for (host, allowed) in [("localhost:8000", true), ("evil.tld", false)] {
-        let head = Head::new(&["GET / HTTP/1.1", &format!("Host: {host}")]).bytes();
-        let limits = std::sync::Arc::new(Limits::default());
-        let mut handshake = ServerHandshake::new(START, limits);
-        let request = handshake.handle_input(&head).1.unwrap().unwrap();
-        assert_eq!(policy.check_host(&request).is_ok(), allowed, "{host}");
+    let host = |host: &str| Refusal::Host {
+        host: format!("\"{host}\""),
+    };
+    for version in ["HTTP/1.1", "HTTP/1.0"] {
+        for (target, lines, expected) in [
+            ("/", &["Host: localhost:8000"][..], Ok(())),
+            ("/", &["Host: evil.tld"], Err(host("evil.tld"))),
+            (
+                "/",
+                &["Host: a b"],
+                Err(Refusal::Malformed { header: "Host" }),
+            ),
+            (
+                "/",
+                &["Host: localhost", "Host: localhost"],
+                Err(Refusal::Repeated { header: "Host" }),
+            ),
+            (
+                "http://evil.tld/",
+                &["Host: localhost"],
+                Err(host("evil.tld")),
+            ),
+        ] {
+            let start = format!("GET {target} {version}");
+            let lines = [&[start.as_str()], lines].concat();
+            assert_eq!(plain_answer(&lines), expected, "{lines:?}");
+        }
     }
+}
+
+#[test]
+fn plain_requests_of_http_1_0_need_no_host() {
+    for target in [
+        "GET /",
+        "OPTIONS /",
+        "OPTIONS *",
+        "HEAD /",
+        "GET http://localhost/",
+    ] {
+        let found = plain_answer(&[&format!("{target} HTTP/1.0")]);
+        assert_eq!(found, Ok(()), "{target}");
+        let found = plain_answer(&[&format!("{target} HTTP/1.1")]);
+        let missing = Refusal::Missing { header: "Host" };
+        assert_eq!(found, Err(missing), "{target}");
+    }
+    let found = plain_answer(&["GET http://evil.tld/ HTTP/1.0"]);
+    assert!(matches!(found, Err(Refusal::Host { .. })), "{found:?}");
 }
 
 #[test]
@@ -293,6 +342,13 @@ fn requests_that_others_have_read_are_checked_as_strictly() {
     };
     let policy = Policy::default();
     assert_eq!(policy.check_host(&request("http://localhost/")), Ok(()));
+    let mut http2 = request("http://localhost/");
+    *http2.version_mut() = http::Version::HTTP_2;
+    http2.headers_mut().clear();
+    assert_eq!(policy.check_host(&http2), Ok(()));
+    *http2.uri_mut() = "/".parse().unwrap();
+    let missing = Refusal::Missing { header: "Host" };
+    assert_eq!(policy.check_host(&http2), Err(missing));
     let refusal = policy.check_host(&request("http://user@localhost/"));
     assert_eq!(refusal, Err(Refusal::Head(HeadError::Target)));
 }
