@@ -6,7 +6,6 @@ use std::time::Duration;
 use chappe_proto::handshake::{ClientHandshake, ClientRequest, HandshakeError, RequestError};
 use chappe_proto::{Connection, Limits, SystemRandom, Time};
 use http::Response;
-use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -169,13 +168,11 @@ impl Connector {
             let error = handshake.handle_timeout(handshake.poll_timeout());
             return Err(error.expect("its deadline has passed").into());
         };
-        let (response, early) = asked?;
-        let subprotocol = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
-        let subprotocol = subprotocol.and_then(|name| name.to_str().ok());
+        let (_, early) = asked?;
         let connection = Connection::client(Time::ZERO + epoch.elapsed(), limits);
         let share = self.memory.share();
         let shared = Shared::new(connection, epoch, self.outbox_bytes_max, share);
-        let ws = WebSocket::new(&shared, subprotocol);
+        let ws = WebSocket::new(&shared, handshake.subprotocol());
         let stream = Rewind::new(early, stream);
         tokio::spawn(drive(Driver::new(stream, shared, unsent_bytes)));
         Ok(ws)

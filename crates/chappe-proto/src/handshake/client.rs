@@ -16,7 +16,7 @@ use http::{Response, StatusCode, Version};
 
 use super::head::{HeadError, HeadReader};
 use super::request::ClientRequest;
-use super::{extensions, has_token, key, quoted};
+use super::{elements, extensions, has_token, key, quoted};
 use crate::limits::Limits;
 use crate::random::Random;
 use crate::terms::State;
@@ -44,6 +44,8 @@ use crate::time::Time;
 pub struct ClientHandshake {
     request: Vec<u8>,
     subprotocols: Vec<String>,
+    /// Which of them the server has chosen.
+    chosen: Option<usize>,
     accept: String,
     limits: Arc<Limits>,
     deadline: Time,
@@ -74,6 +76,7 @@ impl ClientHandshake {
         Self {
             request: request.encode(&key),
             subprotocols: request.subprotocols,
+            chosen: None,
             accept: key::accept(key.as_bytes()),
             deadline: now + limits.handshake_timeout,
             limits,
@@ -130,6 +133,11 @@ impl ClientHandshake {
         self.deadline
     }
 
+    /// The subprotocol that the server has chosen, once its response was accepted.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.chosen.map(|chosen| self.subprotocols[chosen].as_str())
+    }
+
     /// CONNECTING, until a [`Connection`](crate::Connection) takes over.
     pub fn state(&self) -> State {
         State::Connecting
@@ -148,7 +156,10 @@ impl ClientHandshake {
             Err(error) => return (input.len(), Some(Err(error.into()))),
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let result = self.check(&response).map(|()| response);
+            let result = self.check(&response).map(|chosen| {
+                self.chosen = chosen;
+                response
+            });
             return (consumed, Some(result));
         }
         let missing = body_length(&response);
@@ -169,14 +180,14 @@ impl ClientHandshake {
         (*missing == 0).then(|| refused(response))
     }
 
-    /// Section 4.1: what a response must hold to be accepted.
-    fn check(&self, response: &Response<()>) -> Result<(), HandshakeError> {
+    /// Section 4.1: what a response must hold to be accepted. Gives the subprotocol chosen.
+    fn check(&self, response: &Response<()>) -> Result<Option<usize>, HandshakeError> {
         if response.version() != Version::HTTP_11 {
             return Err(HeadError::HttpVersion.into());
         }
         let headers = response.headers();
         let upgrade = single(headers, &UPGRADE, "Upgrade")?;
-        if !upgrade.as_bytes().eq_ignore_ascii_case(b"websocket") {
+        if !only_element(upgrade).is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
             return Err(HandshakeError::Malformed { header: "Upgrade" });
         }
         if !has_token(headers, &header::CONNECTION, "upgrade") {
@@ -190,7 +201,7 @@ impl ClientHandshake {
                 header: "Sec-WebSocket-Accept",
             });
         }
-        self.check_subprotocol(headers)?;
+        let chosen = self.choose_subprotocol(headers)?;
         let lines = headers
             .get_all(SEC_WEBSOCKET_EXTENSIONS)
             .iter()
@@ -202,26 +213,36 @@ impl ClientHandshake {
             Some(extension) => Err(HandshakeError::Extension {
                 name: extension.name.to_owned(),
             }),
-            None => Ok(()),
+            None => Ok(chosen),
         }
     }
 
-    fn check_subprotocol(&self, headers: &HeaderMap) -> Result<(), HandshakeError> {
+    /// The server's choice, as its place among those offered. An empty header chooses none.
+    fn choose_subprotocol(&self, headers: &HeaderMap) -> Result<Option<usize>, HandshakeError> {
         if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-            return Ok(());
+            return Ok(None);
         }
-        let name = single(headers, &SEC_WEBSOCKET_PROTOCOL, "Sec-WebSocket-Protocol")?;
-        if self
+        let value = single(headers, &SEC_WEBSOCKET_PROTOCOL, "Sec-WebSocket-Protocol")?;
+        let name = only_element(value);
+        let chosen = self
             .subprotocols
             .iter()
-            .any(|offered| offered.as_bytes() == name.as_bytes())
-        {
-            return Ok(());
+            .position(|offered| name == Some(offered.as_str()));
+        if chosen.is_some() || name == Some("") {
+            return Ok(chosen);
         }
         Err(HandshakeError::Subprotocol {
-            name: quoted(name.as_bytes()),
+            name: quoted(value.as_bytes()),
         })
     }
+}
+
+/// The one element of a list, empty ones beside it ignored (RFC 9110, section 5.6.1.2); empty when
+/// there are only such, `None` when there are several.
+fn only_element(value: &HeaderValue) -> Option<&str> {
+    let mut found = elements(value.to_str().ok()?).filter(|element| !element.is_empty());
+    let first = found.next().unwrap_or_default();
+    found.next().is_none().then_some(first)
 }
 
 fn single<'a>(

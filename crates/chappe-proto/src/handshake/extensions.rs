@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::is_token;
+use super::{EMPTY_ELEMENTS_MAX, is_token};
 
 /// An extension, offered or agreed to.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,28 +32,29 @@ pub(crate) fn parse<'a>(
 ) -> Result<Vec<Extension<'a>>, Malformed> {
     let mut extensions = Vec::new();
     let mut parameters = 0;
+    let mut empty = 0;
     for line in lines {
         let mut rest = Rest(str::from_utf8(line).map_err(|_| Malformed)?);
-        let mut found = false;
         loop {
-            // RFC 9110, 5.6.1.2: empty elements are ignored.
-            while rest.take(',') {}
+            // RFC 9110, 5.6.1.2: a reasonable number of empty elements MUST be ignored.
+            while rest.take(',') {
+                empty += 1;
+            }
+            if empty > EMPTY_ELEMENTS_MAX {
+                return Err(Malformed);
+            }
             if rest.is_empty() {
                 break;
             }
             let extension = rest.extension()?;
             parameters += extension.parameters.len();
             extensions.push(extension);
-            found = true;
             if extensions.len() > EXTENSIONS_MAX || parameters > PARAMETERS_MAX {
                 return Err(Malformed);
             }
             if !rest.is_empty() && !rest.take(',') {
                 return Err(Malformed);
             }
-        }
-        if !found {
-            return Err(Malformed);
         }
     }
     Ok(extensions)

@@ -45,6 +45,12 @@ pub(crate) fn has_token(headers: &http::HeaderMap, name: &http::HeaderName, toke
         .any(|value| value.as_bytes().split(|&byte| byte == b',').any(is_it))
 }
 
+/// The elements of a comma-separated list, the empty ones among them.
+pub(crate) fn elements(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(|element| element.trim_matches([' ', '\t']))
+}
+
 /// Whether this is a token: what header names, subprotocols and extensions are made of
 /// (RFC 9110, 5.6.2).
 pub(crate) fn is_token(text: &str) -> bool {
@@ -61,3 +67,7 @@ pub(crate) fn quoted(text: &[u8]) -> String {
     let mark = if cut.len() < text.len() { "…" } else { "" };
     format!("\"{}{mark}\"", cut.escape_ascii())
 }
+
+/// Empty elements of a list, as in `a,,b`, that are ignored: a reasonable number, not any number
+/// (RFC 9110, section 5.6.1.2).
+pub(crate) const EMPTY_ELEMENTS_MAX: usize = 64;

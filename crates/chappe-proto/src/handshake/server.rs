@@ -17,7 +17,7 @@ use http::{Method, Request, StatusCode, Version};
 
 use super::head::{HeadError, HeadReader};
 use super::origin::{Host, Hosts, Origins};
-use super::{extensions, has_token, is_token, key, quoted};
+use super::{EMPTY_ELEMENTS_MAX, elements, extensions, has_token, is_token, key, quoted};
 use crate::limits::Limits;
 use crate::terms::State;
 use crate::time::Time;
@@ -241,11 +241,17 @@ impl Policy {
             header: "Sec-WebSocket-Protocol",
         };
         let mut offered: Vec<&str> = Vec::new();
+        let mut empty = 0;
         for value in request.headers().get_all(SEC_WEBSOCKET_PROTOCOL) {
             let Ok(value) = value.to_str() else {
                 return Err(malformed);
             };
-            for name in value.split(',').map(|name| name.trim_matches([' ', '\t'])) {
+            for name in elements(value) {
+                // RFC 9110, 5.6.1.2: a reasonable number of empty elements MUST be ignored.
+                if name.is_empty() && empty < EMPTY_ELEMENTS_MAX {
+                    empty += 1;
+                    continue;
+                }
                 // Section 4.1: the elements MUST be tokens, and MUST all be unique.
                 let repeated = offered.contains(&name);
                 if !is_token(name) || repeated || offered.len() == SUBPROTOCOLS_MAX {

@@ -151,6 +151,23 @@ async fn connection_header_may_list_more_than_the_upgrade() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn empty_elements_in_the_choice_of_a_subprotocol_are_ignored() {
+    for (value, chosen) in [
+        ("chat,", Some("chat")),
+        (", chat", Some("chat")),
+        ("", None),
+    ] {
+        let line = format!("Sec-WebSocket-Protocol: {value}\r\nConnection: ");
+        let answer = |head: &str| {
+            let head = head.replace("Sec-WebSocket-Protocol", "X-Offered");
+            changed(&head, "Connection: ", &line)
+        };
+        let (ws, _) = connect(connector().subprotocol("chat"), answer).await;
+        assert_eq!(ws.unwrap().subprotocol(), chosen, "{value:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn refusal_is_given_with_its_status_and_body() {
     let responses = [
         ("Content-Length: 9\r\n\r\nno entry\nand more", "no entry\n"),

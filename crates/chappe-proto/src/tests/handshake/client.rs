@@ -86,13 +86,43 @@ fn client_accepts_headers_in_other_forms() {
         .value("Connection", "x")
         .with("connection: Upgrade");
     check_accepts(&request(), &head);
-    check_accepts(&request(), &Head::response().value("Upgrade", "WebSocket"));
+    for value in ["WebSocket", "websocket,", ", ,websocket"] {
+        check_accepts(&request(), &Head::response().value("Upgrade", value));
+    }
+    for value in ["", ","] {
+        let extensions = format!("Sec-WebSocket-Extensions: {value}");
+        check_accepts(&request(), &Head::response().with(&extensions));
+    }
     for start in [
         "HTTP/1.1 101 ",
         "HTTP/1.1 101",
         "HTTP/1.1 101 Any Reason At All",
     ] {
         check_accepts(&request(), &Head::response().start(start));
+    }
+}
+
+#[test]
+fn client_is_told_which_subprotocol_the_server_chose() {
+    let offered = request().subprotocol("chat").unwrap();
+    let offered = offered.subprotocol("superchat").unwrap();
+    for (value, chosen) in [
+        (Some("superchat"), Some("superchat")),
+        (Some("chat,"), Some("chat")),
+        (Some(", ,\tchat ,"), Some("chat")),
+        (Some(""), None),
+        (Some(" , "), None),
+        (None, None),
+    ] {
+        let mut head = Head::response();
+        if let Some(value) = value {
+            head = head.with(&format!("Sec-WebSocket-Protocol: {value}"));
+        }
+        check_accepts(&offered, &head);
+        let mut handshake = handshake(offered.clone());
+        assert_eq!(handshake.subprotocol(), None);
+        assert!(handshake.handle_input(&head.bytes()).1.unwrap().is_ok());
+        assert_eq!(handshake.subprotocol(), chosen, "{value:?}");
     }
 }
 
@@ -122,6 +152,10 @@ fn client_refuses_what_does_not_answer_its_request() {
         ),
         (
             Head::response().value(upgrade, "websocket, h2c"),
+            E::Malformed { header: upgrade },
+        ),
+        (
+            Head::response().value(upgrade, "websocket,, websocket"),
             E::Malformed { header: upgrade },
         ),
         (
@@ -167,7 +201,13 @@ fn client_refuses_what_it_did_not_offer() {
     use HandshakeError as E;
     let name = "Sec-WebSocket-Protocol";
     let offered = request().subprotocol("chat").unwrap();
-    for value in ["", "Chat", "chat, superchat", "superchat", "ch\"at"] {
+    for value in [
+        "Chat",
+        "chat, superchat",
+        "chat,,chat",
+        "superchat",
+        "ch\"at",
+    ] {
         let head = Head::response().with(&format!("{name}: {value}")).bytes();
         let name = crate::handshake::quoted(value.as_bytes());
         check_refuses(&offered, &head, &E::Subprotocol { name });
@@ -186,7 +226,7 @@ fn client_refuses_what_it_did_not_offer() {
         let name = value.split([',', ';']).next().unwrap().to_owned();
         check_refuses(&request(), &head, &E::Extension { name });
     }
-    for value in ["", "x;", "x y", "\u{1b}[31m"] {
+    for value in [";", "x;", "x y", "\u{1b}[31m"] {
         let head = Head::response().with(&format!("{header}: {value}")).bytes();
         if value.starts_with('\u{1b}') {
             let error = HeadError::ControlByte { byte: 0x1b };
