@@ -4,7 +4,8 @@
 //! check any page could use a visitor's login. `Host` guards what listens on loopback: a name of
 //! an attacker's that resolves to 127.0.0.1 has the same origin as its own page.
 
-use std::net::Ipv6Addr;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Which origins may connect. A handshake without `Origin` is not a browser's, and may.
 ///
@@ -74,7 +75,8 @@ pub enum Hosts {
     /// Any name.
     #[default]
     Any,
-    /// `localhost`, `127.0.0.1` and `[::1]`, with any port.
+    /// What can only be this machine, with any port: `localhost` and names that end in
+    /// `.localhost`, 127.0.0.0/8 and `[::1]`.
     Loopback,
     /// These names, such as `example.com`, and those of [`Hosts::Loopback`], with any port.
     Listed(Vec<String>),
@@ -120,23 +122,43 @@ impl<'a> Host<'a> {
         is_host_name(name).then_some(Self { name, port })
     }
 
+    /// Whether the name can only mean this machine: `localhost` and all names below it, which no
+    /// DNS has (RFC 6761, section 6.3), and the addresses 127.0.0.0/8 and `::1`.
     fn is_loopback(&self) -> bool {
-        let names = ["localhost", "127.0.0.1", "[::1]"];
-        names
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(self.name))
+        if let Ok(ipv4) = self.name.parse::<Ipv4Addr>() {
+            return ipv4.is_loopback();
+        }
+        if let Some(ipv6) = ipv6_in_brackets(self.name) {
+            return ipv6.is_loopback();
+        }
+        // A dot at the end is the root of the DNS.
+        let name = self.name.strip_suffix('.').unwrap_or(self.name);
+        let mut labels = name.rsplit('.');
+        let top = labels.next().unwrap_or_default();
+        top.eq_ignore_ascii_case("localhost") && labels.all(|label| !label.is_empty())
+    }
+}
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.name),
+            None => f.write_str(self.name),
+        }
     }
 }
 
 fn is_host_name(name: &str) -> bool {
-    if let Some(ipv6) = name.strip_prefix('[') {
-        return ipv6
-            .strip_suffix(']')
-            .is_some_and(|ipv6| ipv6.parse::<Ipv6Addr>().is_ok());
+    if name.starts_with('[') {
+        return ipv6_in_brackets(name).is_some();
     }
     // Narrower than RFC 3986: no host in the DNS has sub-delimiters or escapes in it.
     let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_host_byte)
+}
+
+fn ipv6_in_brackets(name: &str) -> Option<Ipv6Addr> {
+    name.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
 /// Whether the origin's host and port are those of the `Host` header.

@@ -231,6 +231,10 @@ impl Policy {
             Ok(origin) if self.origins.allow_at(origin, host) => Ok(()),
             _ => Err(Refusal::Origin {
                 origin: quoted(value.as_bytes()),
+                host: quoted(
+                    host.map_or(String::new(), |host| host.to_string())
+                        .as_bytes(),
+                ),
             }),
         }
     }
@@ -396,6 +400,8 @@ pub enum Refusal {
     Origin {
         /// The header, quoted and escaped.
         origin: String,
+        /// The host and port that the page asked for, quoted.
+        host: String,
     },
     /// More connections than the server takes, in all or from one address: 503.
     Full,
@@ -489,7 +495,11 @@ impl fmt::Display for Refusal {
             Self::Malformed { header } => write!(f, "header {header} is malformed"),
             Self::Version => f.write_str("Sec-WebSocket-Version must be 13"),
             Self::Host { host } => write!(f, "host {host} is not a name of this server"),
-            Self::Origin { origin } => write!(f, "origin {origin} may not connect here"),
+            Self::Origin { origin, host } => write!(
+                f,
+                "cross-origin request: a page from {origin} asks for {host}; host and port must \
+                 be the same, or the origin be among those that the server allows"
+            ),
             Self::Full => f.write_str("too many connections; try again later"),
             Self::Application { text, .. } => f.write_str(text),
         }

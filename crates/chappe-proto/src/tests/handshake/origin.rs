@@ -26,9 +26,9 @@ fn check_allows(policy: &Policy, origin: &str, host: &str) {
 
 #[track_caller]
 fn check_forbids(policy: &Policy, origin: &str, host: &str) {
-    let origin_quoted = quoted(origin.as_bytes());
     let expected = Refusal::Origin {
-        origin: origin_quoted,
+        origin: quoted(origin.as_bytes()),
+        host: quoted(host.as_bytes()),
     };
     let found = answer_to(policy, origin, host);
     assert_eq!(found, Err(expected), "{origin} at {host}");
@@ -54,7 +54,7 @@ const SAME: [(&str, &str); 12] = [
     ("http://localhost", "localhost"),
 ];
 
-const OTHER: [(&str, &str); 30] = [
+const OTHER: [(&str, &str); 34] = [
     ("", "example.com"),
     ("null", "example.com"),
     ("null", "null"),
@@ -84,6 +84,10 @@ const OTHER: [(&str, &str); 30] = [
     ("http://example.com:", "example.com"),
     ("http://b\u{fc}cher.example", "xn--bcher-kva.example"),
     ("http://127.0.0.1:8000", "localhost:8000"),
+    ("http://localhost:8000", "127.0.0.1:8000"),
+    ("http://localhost:8000", "foo.localhost:8000"),
+    ("http://localhost:8000", "localhost.:8000"),
+    ("http://[::1]:8000", "127.0.0.1:8000"),
     ("http://example.com http://evil.tld", "example.com"),
 ];
 
@@ -95,6 +99,19 @@ fn a_page_may_connect_to_where_it_came_from() {
     for (origin, host) in OTHER {
         check_forbids(&Policy::default(), origin, host);
     }
+}
+
+#[test]
+fn refusal_of_a_page_says_which_origin_and_which_host_differ() {
+    let refusal = answer_to(
+        &Policy::default(),
+        "http://localhost:8000",
+        "127.0.0.1:8000",
+    );
+    let text = "cross-origin request: a page from \"http://localhost:8000\" asks for \
+                \"127.0.0.1:8000\"; host and port must be the same, or the origin be among those \
+                that the server allows";
+    assert_eq!(refusal.unwrap_err().to_string(), text);
 }
 
 #[test]
@@ -177,30 +194,50 @@ fn check_host(hosts: &Hosts, host: &str, allowed: bool) {
     }
 }
 
-const LOOPBACK: [&str; 6] = [
+const LOOPBACK: [&str; 16] = [
     "localhost",
     "LocalHost:8000",
+    "localhost.",
+    "localhost.:8000",
+    "foo.localhost",
+    "FOO.LocalHost:8000",
+    "a.b.localhost.",
     "127.0.0.1",
     "127.0.0.1:8000",
+    "127.0.0.2",
+    "127.255.255.255:8000",
+    "127.0.0.0",
     "[::1]",
     "[::1]:8000",
+    "[0:0:0:0:0:0:0:1]",
+    "[0::0001]",
 ];
 
-const NOT_LOOPBACK: [&str; 15] = [
+const NOT_LOOPBACK: [&str; 25] = [
     "example.com",
     "localhost.evil.tld",
-    "localhost.",
-    "sub.localhost",
+    "evillocalhost",
+    "evil-localhost",
+    "localhost.localdomain",
+    "localhost..",
+    ".localhost",
+    "evil..localhost",
+    ".",
     "127.0.0.1.evil.tld",
+    "127.0.0.1.",
+    "126.255.255.255",
     "128.0.0.1",
-    "127.0.0.2",
-    "[0:0:0:0:0:0:0:1]",
+    "1.127.0.0",
     "127.1",
-    "127.255.0.3",
+    "127",
+    "2130706433",
+    "0x7f.0.0.1",
     "0177.0.0.1",
+    "127.0.0.01",
     "0.0.0.0",
     "[::]",
     "[::2]",
+    "[::127.0.0.1]",
     "[::ffff:127.0.0.1]",
 ];
 

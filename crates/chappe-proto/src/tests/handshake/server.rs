@@ -491,8 +491,10 @@ fn refusals_have_statuses_names_and_texts() {
     let text = "host \"h\" is not a name of this server";
     assert_says(&Refusal::Host { host }, 403, "host", text);
     let origin = "\"o\"".to_owned();
-    let text = "origin \"o\" may not connect here";
-    assert_says(&Refusal::Origin { origin }, 403, "origin", text);
+    let host = "\"h\"".to_owned();
+    let text = "cross-origin request: a page from \"o\" asks for \"h\"; host and port must be the \
+                same, or the origin be among those that the server allows";
+    assert_says(&Refusal::Origin { origin, host }, 403, "origin", text);
     let text = "too many connections; try again later";
     assert_says(&Refusal::Full, 503, "full", text);
     let after = Duration::from_millis(1500);
