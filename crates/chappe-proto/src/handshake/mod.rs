@@ -16,7 +16,7 @@
 //!
 //! let request = http::Request::get("/").header("Upgrade", "websocket").body(())?;
 //! let refusal = Policy::default().accept(&request).unwrap_err();
-//! assert_eq!(refusal, Refusal::Missing { header: "Connection: Upgrade" });
+//! assert_eq!(refusal, Refusal::UpgradeDropped { header: "Connection: Upgrade" });
 //! # Ok::<(), http::Error>(())
 //! ```
 

@@ -99,7 +99,8 @@ impl ServerHandshake {
 
 /// Whether a request asks for a WebSocket: its `Upgrade` header names `websocket`.
 ///
-/// Anything else is plain HTTP, and for an HTTP stack to answer.
+/// Anything else is plain HTTP, and for an HTTP stack to answer, or a handshake that a proxy has
+/// taken `Upgrade` away from: [`Policy::accept`] tells these two apart.
 ///
 /// ```
 /// use chappe_proto::handshake::is_upgrade;
@@ -133,14 +134,28 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Checks a request that [`is_upgrade`] (section 4.2.1).
+    /// Checks a request (section 4.2.1).
     ///
     /// # Errors
     ///
-    /// The first rule that the request breaks.
+    /// [`Refusal::NotUpgrade`] for what is no handshake but plain HTTP, for an HTTP stack to
+    /// answer; else the first rule that the request breaks.
     pub fn accept(&self, request: &Request<()>) -> Result<Acceptance, Refusal> {
+        let headers = request.headers();
+        // Before all else: a proxy that drops these often speaks HTTP/1.0 too, or changes `Host`.
         if !is_upgrade(request) {
-            return Err(Refusal::NotUpgrade);
+            return Err(if is_left_of_handshake(headers) {
+                Refusal::UpgradeDropped {
+                    header: "Upgrade: websocket",
+                }
+            } else {
+                Refusal::NotUpgrade
+            });
+        }
+        if !has_token(headers, &header::CONNECTION, "upgrade") {
+            return Err(Refusal::UpgradeDropped {
+                header: "Connection: Upgrade",
+            });
         }
         if request.version() != Version::HTTP_11 {
             return Err(Refusal::Head(HeadError::HttpVersion));
@@ -148,14 +163,8 @@ impl Policy {
         if request.method() != Method::GET {
             return Err(Refusal::Method);
         }
-        let headers = request.headers();
         if has_body(headers) {
             return Err(Refusal::Body);
-        }
-        if !has_token(headers, &header::CONNECTION, "upgrade") {
-            return Err(Refusal::Missing {
-                header: "Connection: Upgrade",
-            });
         }
         let host = self.host(request)?;
         match single(request, &SEC_WEBSOCKET_VERSION, "Sec-WebSocket-Version")? {
@@ -272,6 +281,12 @@ impl Policy {
     }
 }
 
+/// Whether a request was a handshake before a proxy took its hop-by-hop headers away (RFC 9110,
+/// section 7.6.1): only a WebSocket client sends what is left.
+fn is_left_of_handshake(headers: &HeaderMap) -> bool {
+    headers.contains_key(SEC_WEBSOCKET_KEY) || headers.contains_key(SEC_WEBSOCKET_VERSION)
+}
+
 /// Whether a request announces a body. `Content-Length: 0`, which some clients send with every
 /// request, announces that there is none (RFC 9112, section 6.3); no other form of it is taken for
 /// that, as another parser may see a body there.
@@ -368,6 +383,12 @@ pub enum Refusal {
     },
     /// Not a WebSocket handshake, where nothing else is spoken: 426.
     NotUpgrade,
+    /// A handshake without `Upgrade: websocket` or `Connection: Upgrade`, as proxies pass it on that
+    /// do not know WebSocket: 426.
+    UpgradeDropped {
+        /// What is missing.
+        header: &'static str,
+    },
     /// Another method than GET: 405.
     Method,
     /// A body: 400.
@@ -420,7 +441,9 @@ impl Refusal {
         match self {
             Self::Head(error) => error.status(),
             Self::Timeout { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::NotUpgrade | Self::Version => StatusCode::UPGRADE_REQUIRED,
+            Self::NotUpgrade | Self::UpgradeDropped { .. } | Self::Version => {
+                StatusCode::UPGRADE_REQUIRED
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Host { .. } | Self::Origin { .. } => StatusCode::FORBIDDEN,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
@@ -435,6 +458,7 @@ impl Refusal {
             Self::Head(error) => error.name(),
             Self::Timeout { .. } => "handshake_timeout",
             Self::NotUpgrade => "not_upgrade",
+            Self::UpgradeDropped { .. } => "upgrade_dropped",
             Self::Method => "method",
             Self::Body => "body",
             Self::EarlyData => "early_data",
@@ -455,7 +479,7 @@ impl Refusal {
         let body = format!("{self}\n");
         let connection = match self {
             // RFC 9110, 15.5.22 and 7.8: a 426 MUST say which protocol is required.
-            Self::NotUpgrade | Self::Version => {
+            Self::NotUpgrade | Self::UpgradeDropped { .. } | Self::Version => {
                 "close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
             }
             Self::Method => "close\r\nAllow: GET",
@@ -487,6 +511,11 @@ impl fmt::Display for Refusal {
             Self::NotUpgrade => {
                 f.write_str("this address speaks WebSocket, and the request does not ask for it")
             }
+            Self::UpgradeDropped { header } => write!(
+                f,
+                "WebSocket handshake without {header}: a proxy between client and server has \
+                 probably dropped it, and must be told to pass WebSocket on"
+            ),
             Self::Method => f.write_str("a WebSocket handshake must use GET"),
             Self::Body => f.write_str("a WebSocket handshake must not have a body"),
             Self::EarlyData => f.write_str("data was sent before the handshake was answered"),

@@ -85,8 +85,13 @@ async fn requests_that_break_a_rule_are_refused_with_a_status_that_says_which() 
         (replaced("/chat", "ftp://localhost/chat"), 400, "target"),
         (
             replaced("Connection: Upgrade\r\n", ""),
-            400,
-            "missing_header",
+            426,
+            "upgrade_dropped",
+        ),
+        (
+            replaced("Upgrade: websocket\r\n", ""),
+            426,
+            "upgrade_dropped",
         ),
         (replaced("Host: localhost\r\n", ""), 400, "missing_header"),
         (

@@ -8,7 +8,7 @@ use http::{Method, StatusCode, Version};
 use super::super::{START, all_cuts, just_before, pieces};
 use super::{ACCEPT, Head, KEY, policy};
 use crate::handshake::{
-    Acceptance, HeadError, Origins, Policy, Refusal, ServerHandshake, is_upgrade,
+    Acceptance, HeadError, Hosts, Origins, Policy, Refusal, ServerHandshake, is_upgrade,
 };
 use crate::{Limits, State};
 
@@ -159,22 +159,42 @@ fn server_accepts_keys_with_unused_bits_set() {
     check_accepted(&Policy::default(), &head, &response);
 }
 
+const NO_UPGRADE: [&str; 6] = [
+    "",
+    "h2c",
+    "websockets",
+    "web socket",
+    "websocket/13",
+    "\"websocket\"",
+];
+
 #[test]
-fn server_refuses_what_is_no_websocket_handshake() {
-    check_refuses(&Head::request().without("Upgrade"), &Refusal::NotUpgrade);
-    for value in [
-        "",
-        "h2c",
-        "websockets",
-        "web socket",
-        "websocket/13",
-        "\"websocket\"",
-    ] {
-        let head = Head::request().value("Upgrade", value);
-        check_refuses(&head, &Refusal::NotUpgrade);
+fn server_tells_plain_http_from_a_handshake() {
+    let plain = Head::request().without("Sec-WebSocket");
+    check_refuses(&plain.clone().without("Upgrade"), &Refusal::NotUpgrade);
+    for value in NO_UPGRADE {
+        check_refuses(&plain.clone().value("Upgrade", value), &Refusal::NotUpgrade);
     }
-    let expected = missing("Connection: Upgrade");
-    check_refuses(&Head::request().without("Connection"), &expected);
+    let post = plain.without("Upgrade").start("POST /chat HTTP/1.0");
+    check_refuses(
+        &post.without("Host").with("Content-Length: 5"),
+        &Refusal::NotUpgrade,
+    );
+}
+
+#[test]
+fn server_says_what_a_proxy_did_to_a_handshake() {
+    let dropped = |header| Refusal::UpgradeDropped { header };
+    let upgrade = dropped("Upgrade: websocket");
+    let head = Head::request().without("Upgrade");
+    check_refuses(&head, &upgrade);
+    check_refuses(&head.clone().without("Sec-WebSocket-Key"), &upgrade);
+    check_refuses(&head.clone().without("Sec-WebSocket-Version"), &upgrade);
+    for value in NO_UPGRADE {
+        check_refuses(&Head::request().value("Upgrade", value), &upgrade);
+    }
+    let connection = dropped("Connection: Upgrade");
+    check_refuses(&Head::request().without("Connection"), &connection);
     for value in [
         "",
         "keep-alive",
@@ -184,8 +204,18 @@ fn server_refuses_what_is_no_websocket_handshake() {
         "upgrade;q=1",
         "upgrade, \u{e9}",
     ] {
-        check_refuses(&Head::request().value("Connection", value), &expected);
+        check_refuses(&Head::request().value("Connection", value), &connection);
     }
+    // It is told before what else the proxy may have changed, and before the page is blamed.
+    let head = Head::request()
+        .start("GET /chat HTTP/1.0")
+        .value("Host", "backend")
+        .with("Origin: http://server.example.com");
+    let loopback = policy(|policy| policy.hosts = Hosts::Loopback);
+    let plain = head.clone().without("Upgrade").value("Connection", "close");
+    check_policy_refuses(&loopback, &plain, &upgrade);
+    let plain = head.value("Connection", "close");
+    check_policy_refuses(&loopback, &plain, &connection);
 }
 
 #[test]
@@ -473,6 +503,15 @@ fn assert_says(refusal: &Refusal, status: u16, name: &str, text: &str) {
 fn refusals_have_statuses_names_and_texts() {
     let text = "this address speaks WebSocket, and the request does not ask for it";
     assert_says(&Refusal::NotUpgrade, 426, "not_upgrade", text);
+    let header = "Upgrade: websocket";
+    let text = "WebSocket handshake without Upgrade: websocket: a proxy between client and server \
+                has probably dropped it, and must be told to pass WebSocket on";
+    assert_says(
+        &Refusal::UpgradeDropped { header },
+        426,
+        "upgrade_dropped",
+        text,
+    );
     let text = "a WebSocket handshake must use GET";
     assert_says(&Refusal::Method, 405, "method", text);
     let text = "a WebSocket handshake must not have a body";
@@ -521,6 +560,8 @@ fn refusals_say_what_else_is_due() {
         Upgrade: websocket\r\nSec-WebSocket-Version: 13";
     assert_eq!(head(Refusal::Version), upgrade);
     assert_eq!(head(Refusal::NotUpgrade), upgrade);
+    let header = "Connection: Upgrade";
+    assert_eq!(head(Refusal::UpgradeDropped { header }), upgrade);
     let method = "HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nAllow: GET";
     assert_eq!(head(Refusal::Method), method);
     let body = "HTTP/1.1 400 Bad Request\r\nConnection: close";
