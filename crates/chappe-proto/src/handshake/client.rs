@@ -14,6 +14,7 @@ use http::header::{
 };
 use http::{Response, StatusCode, Version};
 
+use super::body::BodyReader;
 use super::head::{HeadError, HeadReader};
 use super::request::ClientRequest;
 use super::{elements, extensions, has_token, key, quoted};
@@ -49,17 +50,15 @@ pub struct ClientHandshake {
     accept: String,
     limits: Arc<Limits>,
     deadline: Time,
-    reading: Reading,
+    progress: Progress,
 }
 
+/// What is read of the response.
 #[derive(Debug)]
-enum Reading {
+enum Progress {
     Head(HeadReader),
-    /// The body of a response that refuses: it often says why.
-    Body {
-        response: Response<Vec<u8>>,
-        missing: usize,
-    },
+    /// The body of a response that refuses.
+    Body(Response<()>, BodyReader),
 }
 
 impl ClientHandshake {
@@ -80,7 +79,7 @@ impl ClientHandshake {
             accept: key::accept(key.as_bytes()),
             deadline: now + limits.handshake_timeout,
             limits,
-            reading: Reading::Head(HeadReader::default()),
+            progress: Progress::Head(HeadReader::default()),
         }
     }
 
@@ -92,27 +91,49 @@ impl ClientHandshake {
     /// Consumes a prefix of `input`: all of it, or up to the end of the response's head.
     ///
     /// Gives the number of bytes consumed and, at the end, the response. What follows the head of
-    /// a response that accepts is WebSocket frames.
+    /// a response that accepts is WebSocket frames. Interim responses before it, such as
+    /// `103 Early Hints`, are skipped (RFC 9110, section 15.2), as long as all heads together keep
+    /// within [`Limits::head_bytes_max`].
     pub fn handle_input(
         &mut self,
         input: &[u8],
     ) -> (usize, Option<Result<Response<()>, HandshakeError>>) {
-        match &mut self.reading {
-            Reading::Head(reader) => match reader.handle_input(input, &self.limits) {
-                Ok(None) => (input.len(), None),
-                Ok(Some(consumed)) => self.handle_head(consumed, input),
-                Err(error) => (input.len(), Some(Err(error.into()))),
-            },
-            Reading::Body { .. } => (input.len(), self.handle_body(input).map(Err)),
+        let mut consumed = 0;
+        while let Progress::Head(reader) = &mut self.progress {
+            match reader.handle_input(&input[consumed..], &self.limits) {
+                Ok(None) => return (input.len(), None),
+                Ok(Some(length)) => consumed += length,
+                Err(error) => return (input.len(), Some(Err(error.into()))),
+            }
+            let response = match reader.response() {
+                Ok(response) => response,
+                Err(error) => return (input.len(), Some(Err(error.into()))),
+            };
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                let result = self.check(&response).map(|chosen| {
+                    self.chosen = chosen;
+                    response
+                });
+                return (consumed, Some(result));
+            }
+            if response.status().is_informational() {
+                reader.begin_again();
+            } else {
+                let body = BodyReader::new(&response);
+                self.progress = Progress::Body(response, body);
+            }
         }
+        let is_complete = match &mut self.progress {
+            Progress::Body(_, body) => body.handle_input(&input[consumed..]),
+            Progress::Head(_) => false,
+        };
+        let error = if is_complete { self.refused() } else { None };
+        (input.len(), error.map(Err))
     }
 
     /// The stream ended before the handshake did.
     pub fn handle_eof(&mut self) -> HandshakeError {
-        match &mut self.reading {
-            Reading::Body { response, .. } => refused(response),
-            Reading::Head(_) => HandshakeError::Eof,
-        }
+        self.refused().unwrap_or(HandshakeError::Eof)
     }
 
     /// Gives up at the deadline.
@@ -120,12 +141,8 @@ impl ClientHandshake {
         if now < self.deadline {
             return None;
         }
-        match &mut self.reading {
-            Reading::Body { response, .. } => Some(refused(response)),
-            Reading::Head(_) => Some(HandshakeError::Timeout {
-                after: self.limits.handshake_timeout,
-            }),
-        }
+        let after = self.limits.handshake_timeout;
+        Some(self.refused().unwrap_or(HandshakeError::Timeout { after }))
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -143,41 +160,15 @@ impl ClientHandshake {
         State::Connecting
     }
 
-    fn handle_head(
-        &mut self,
-        consumed: usize,
-        input: &[u8],
-    ) -> (usize, Option<Result<Response<()>, HandshakeError>>) {
-        let Reading::Head(reader) = &self.reading else {
-            unreachable!("called at a head's end")
-        };
-        let response = match reader.response() {
-            Ok(response) => response,
-            Err(error) => return (input.len(), Some(Err(error.into()))),
-        };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let result = self.check(&response).map(|chosen| {
-                self.chosen = chosen;
-                response
-            });
-            return (consumed, Some(result));
-        }
-        let missing = body_length(&response);
-        self.reading = Reading::Body {
-            response: response.map(|()| Vec::new()),
-            missing,
-        };
-        (input.len(), self.handle_body(&input[consumed..]).map(Err))
-    }
-
-    fn handle_body(&mut self, input: &[u8]) -> Option<HandshakeError> {
-        let Reading::Body { response, missing } = &mut self.reading else {
+    /// The response that refuses, with what has come of its body.
+    fn refused(&mut self) -> Option<HandshakeError> {
+        let Progress::Body(response, body) = &mut self.progress else {
             return None;
         };
-        let piece = &input[..input.len().min(*missing)];
-        response.body_mut().extend_from_slice(piece);
-        *missing -= piece.len();
-        (*missing == 0).then(|| refused(response))
+        let response = std::mem::take(response).map(|()| body.take_bytes());
+        Some(HandshakeError::Refused {
+            response: Box::new(response),
+        })
     }
 
     /// Section 4.1: what a response must hold to be accepted. Gives the subprotocol chosen.
@@ -259,26 +250,6 @@ fn single<'a>(
     }
 }
 
-/// How much of a refusal's body to read: all of it, within reason.
-fn body_length(response: &Response<()>) -> usize {
-    if response.headers().contains_key(header::TRANSFER_ENCODING) {
-        return 0;
-    }
-    match response.headers().get(header::CONTENT_LENGTH) {
-        Some(length) => {
-            let length = length.to_str().ok().and_then(|length| length.parse().ok());
-            length.map_or(0, |length: u64| length.min(BODY_BYTES_MAX as u64) as usize)
-        }
-        None => BODY_BYTES_MAX,
-    }
-}
-
-fn refused(response: &mut Response<Vec<u8>>) -> HandshakeError {
-    HandshakeError::Refused {
-        response: Box::new(std::mem::take(response)),
-    }
-}
-
 /// Why a handshake did not lead to a connection.
 ///
 /// ```
@@ -306,7 +277,7 @@ pub enum HandshakeError {
     },
     /// The stream ended before the response was complete.
     Eof,
-    /// Another status than 101. The body is cut at 4 KiB.
+    /// Another status than 101. The body is decoded if it came in chunks, and cut at 4 KiB.
     Refused {
         /// The response.
         response: Box<Response<Vec<u8>>>,
@@ -380,6 +351,3 @@ impl fmt::Display for HandshakeError {
 }
 
 impl std::error::Error for HandshakeError {}
-
-/// Bytes of a refusal's body that are kept.
-const BODY_BYTES_MAX: usize = 4096;

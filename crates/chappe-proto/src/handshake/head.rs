@@ -20,6 +20,8 @@ use crate::limits::Limits;
 #[derive(Debug, Default)]
 pub(crate) struct HeadReader {
     bytes: Vec<u8>,
+    /// Bytes of the heads that came before, of interim responses.
+    bytes_before: usize,
     /// Empty lines that may come before the start line.
     empty_lines_left: usize,
     /// Where the start line begins, behind those empty lines: `0 <= start <= line_start`.
@@ -67,6 +69,14 @@ impl HeadReader {
         self.bytes.capacity()
     }
 
+    /// Begins with another head. The bytes of those before it count for its bounds too.
+    pub(crate) fn begin_again(&mut self) {
+        *self = Self {
+            bytes_before: self.bytes_before + self.bytes.len(),
+            ..Self::default()
+        };
+    }
+
     /// The head so far, as it was received.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
@@ -112,7 +122,7 @@ impl HeadReader {
                 max: limits.head_line_bytes_max,
             });
         }
-        if self.bytes.len() >= limits.head_bytes_max {
+        if self.bytes.len() >= self.bytes_max(limits) {
             return Err(HeadError::TooLong {
                 max: limits.head_bytes_max,
             });
@@ -140,13 +150,17 @@ impl HeadReader {
             0 => self
                 .start
                 .saturating_add(limits.head_line_bytes_max)
-                .min(limits.head_bytes_max),
-            _ => limits.head_bytes_max,
+                .min(self.bytes_max(limits)),
+            _ => self.bytes_max(limits),
         };
         let room = end.saturating_sub(self.bytes.len()).min(input.len());
         let run = position(&input[..room], |byte| byte < 0x20 || byte == 0x7f).unwrap_or(room);
         self.bytes.extend_from_slice(&input[..run]);
         run
+    }
+
+    fn bytes_max(&self, limits: &Limits) -> usize {
+        limits.head_bytes_max.saturating_sub(self.bytes_before)
     }
 
     /// Ends the line in progress; tells whether it was the empty one that ends the head.
@@ -289,7 +303,8 @@ pub enum HeadError {
         /// The limit.
         max: usize,
     },
-    /// The head exceeds [`Limits::head_bytes_max`](crate::Limits).
+    /// The head, with those of interim responses before it, exceeds
+    /// [`Limits::head_bytes_max`](crate::Limits).
     TooLong {
         /// The limit.
         max: usize,

@@ -20,6 +20,7 @@
 //! # Ok::<(), http::Error>(())
 //! ```
 
+mod body;
 mod client;
 pub(crate) mod extensions;
 mod head;

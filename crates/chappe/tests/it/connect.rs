@@ -173,8 +173,8 @@ async fn refusal_is_given_with_its_status_and_body() {
         ("Content-Length: 9\r\n\r\nno entry\nand more", "no entry\n"),
         ("\r\nno entry\n", "no entry\n"),
         (
-            "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-            "",
+            "Transfer-Encoding: chunked\r\n\r\n3\r\nno \r\n6\r\nentry\n\r\n0\r\n\r\n",
+            "no entry\n",
         ),
     ];
     for (rest, expected) in responses {
@@ -212,6 +212,50 @@ async fn refusal_whose_body_does_not_end_is_given_in_time() {
         (403, &b"never ends"[..])
     );
     assert_eq!(begin.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_that_is_complete_is_given_though_the_stream_stays_open() {
+    for (answer, status, body) in [
+        ("HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
+        ("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", 403, ""),
+        (
+            "HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
+            404,
+            "no",
+        ),
+        (
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno",
+            401,
+            "no",
+        ),
+    ] {
+        let (wire, peer) = wire(Options::default());
+        peer.send(answer);
+        let begin = Instant::now();
+        let result = connector().connect_on(wire).await;
+        let Err(ConnectError::Handshake(HandshakeError::Refused { response })) = result else {
+            panic!("{result:?}");
+        };
+        assert_eq!(response.status(), status);
+        assert_eq!(response.body(), body.as_bytes());
+        assert_eq!(begin.elapsed(), Duration::ZERO, "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn interim_response_before_the_one_that_accepts_is_skipped() {
+    let answer = |head: &str| {
+        let hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n";
+        [
+            &hints[..],
+            &response_to(head),
+            &frame::plain(0x81, b"hello"),
+        ]
+        .concat()
+    };
+    let (ws, _) = connect(connector(), answer).await;
+    assert_eq!(ws.unwrap().recv().await.unwrap(), Some("hello".into()));
 }
 
 #[tokio::test(start_paused = true)]

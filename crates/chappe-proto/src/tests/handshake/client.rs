@@ -23,7 +23,7 @@ pub(super) fn handshake(request: ClientRequest) -> ClientHandshake {
 
 /// What the client makes of these bytes, and how many of them it took.
 #[track_caller]
-fn answer(request: &ClientRequest, bytes: &[u8], cuts: &[usize]) -> (usize, Answer) {
+pub(super) fn answer(request: &ClientRequest, bytes: &[u8], cuts: &[usize]) -> (usize, Answer) {
     let mut handshake = handshake(request.clone());
     let mut consumed = 0;
     for piece in pieces(bytes, cuts) {
@@ -267,89 +267,61 @@ fn client_refuses_what_is_no_http() {
     check_refuses(&request(), &head.bytes(), &HandshakeError::Head(error));
 }
 
-/// The status and the body of a refusal, as it stands after all of the input.
-#[track_caller]
-fn check_refused(head: &[&str], body: &[u8], status: u16, kept: &[u8]) {
-    let input = [Head::new(head).bytes(), body.to_vec()].concat();
-    for cuts in all_cuts(input.len()) {
-        let (consumed, answer) = answer(&request(), &input, &cuts);
-        match answer {
-            Some(Err(HandshakeError::Refused { response })) => {
-                assert_eq!(response.status(), status, "cut at {cuts:?}");
-                assert_eq!(response.body(), kept, "cut at {cuts:?}");
-                assert!(consumed <= input.len());
-            }
-            other => panic!("{other:?}, cut at {cuts:?}"),
-        }
-    }
-}
-
 #[test]
-fn client_is_refused_and_told_why() {
-    let found = ["HTTP/1.1 404 Not Found", "Content-Length: 5"];
-    check_refused(&found, b"where", 404, b"where");
-    check_refused(&found, b"where is it?", 404, b"where");
-    check_refused(&["HTTP/1.1 500 Oops", "Content-Length: 0"], b"", 500, b"");
-    check_refused(&["HTTP/1.0 200 OK", "Content-Length: 1"], b"x", 200, b"x");
-    // Redirects are refusals too.
-    let redirect = [
-        "HTTP/1.1 302 Found",
-        "Location: ws://evil.tld",
-        "Content-Length: 0",
+fn interim_responses_are_skipped() {
+    let hints = [
+        Head::new(&["HTTP/1.1 103 Early Hints", "Link: </style.css>"]),
+        Head::new(&["HTTP/1.1 100 Continue"]),
+        Head::new(&["HTTP/1.1 199 Whatever", "Content-Length: 5"]),
     ];
-    check_refused(&redirect, b"", 302, b"");
-    // What comes in chunks is not read.
-    let chunked = ["HTTP/1.1 403 Forbidden", "Transfer-Encoding: chunked"];
-    check_refused(&chunked, b"2\r\nno\r\n0\r\n\r\n", 403, b"");
-    let nonsense = ["HTTP/1.1 403 Forbidden", "Content-Length: x"];
-    check_refused(&nonsense, b"no", 403, b"");
-}
-
-#[test]
-fn a_huge_body_is_cut() {
-    let body = vec![b'x'; 5000];
-    for length in ["4097", "5000", "18446744073709551615"] {
-        let length = format!("Content-Length: {length}");
-        check_refused(
-            &["HTTP/1.1 404 Not Found", &length],
-            &body,
-            404,
-            &body[..4096],
+    let hints: Vec<u8> = hints.iter().flat_map(Head::bytes).collect();
+    let accepted = [&hints[..], &Head::response().bytes()].concat();
+    for cuts in all_cuts(accepted.len()) {
+        let (consumed, answer) = answer(&request(), &accepted, &cuts);
+        assert_eq!(consumed, accepted.len(), "cut at {cuts:?}");
+        assert_eq!(answer.unwrap().unwrap().status(), 101, "cut at {cuts:?}");
+    }
+    let refused = Head::new(&["HTTP/1.1 403 Forbidden", "Content-Length: 2"]).bytes();
+    let refused = [&hints[..], &refused, b"no"].concat();
+    for cuts in all_cuts(refused.len()) {
+        let (_, answer) = answer(&request(), &refused, &cuts);
+        let Some(Err(HandshakeError::Refused { response })) = answer else {
+            panic!("{answer:?}, cut at {cuts:?}");
+        };
+        assert_eq!(
+            (response.status().as_u16(), &response.body()[..]),
+            (403, &b"no"[..])
         );
     }
-    check_refused(&["HTTP/1.1 404 Not Found"], &body, 404, &body[..4096]);
-    let exact = ["HTTP/1.1 404 Not Found", "Content-Length: 4096"];
-    check_refused(&exact, &body[..4096], 404, &body[..4096]);
+    // What follows one has to be another head.
+    let malformed = [&hints[..], b"\x81\x00"].concat();
+    let error = HeadError::ControlByte { byte: 0 };
+    check_refuses(&request(), &malformed, &HandshakeError::Head(error));
+    let mut handshake = handshake(request());
+    assert!(handshake.handle_input(&hints).1.is_none());
+    assert!(matches!(handshake.handle_eof(), HandshakeError::Eof));
 }
 
 #[test]
-fn a_body_is_waited_for_until_the_stream_or_the_time_ends() {
-    let after = Duration::from_secs(10);
-    for head in [
-        &["HTTP/1.1 404 Not Found", "Content-Length: 9"][..],
-        &["HTTP/1.1 404 Not Found"],
+fn interim_responses_count_for_the_heads_bytes() {
+    let hint = b"HTTP/1.1 100\r\n\r\n";
+    let response = Head::response().bytes();
+    let max = 16_384;
+    let fit = (max - response.len()) / hint.len();
+    let enough = [hint.repeat(fit), response.clone()].concat();
+    assert!(answer(&request(), &enough, &[]).1.unwrap().is_ok());
+    let error = HandshakeError::Head(HeadError::TooLong { max });
+    for (input, cuts) in [
+        ([hint.repeat(fit + 1), response].concat(), 16),
+        (hint.repeat(100_000), 1000),
     ] {
-        let input = [&Head::new(head).bytes()[..], b"nowhere"].concat();
-        let begin = || {
-            let mut handshake = handshake(request());
-            assert!(handshake.handle_input(&input).1.is_none());
-            handshake
-        };
-        let mut handshake = begin();
-        assert!(
-            handshake
-                .handle_timeout(just_before(START + after))
-                .is_none()
-        );
-        for error in [
-            begin().handle_eof(),
-            handshake.handle_timeout(START + after).unwrap(),
-        ] {
-            let HandshakeError::Refused { response } = error else {
-                panic!("{error:?}");
-            };
-            assert_eq!(response.status(), 404);
-            assert_eq!(response.body(), b"nowhere");
+        let cuts: Vec<usize> = (1..input.len()).step_by(cuts).collect();
+        for cuts in [&[][..], &cuts] {
+            let (_, answer) = answer(&request(), &input, cuts);
+            assert_eq!(
+                format!("{:?}", answer.unwrap().unwrap_err()),
+                format!("{error:?}")
+            );
         }
     }
 }

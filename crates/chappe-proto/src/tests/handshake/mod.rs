@@ -4,6 +4,7 @@
 use crate::handshake::Policy;
 use crate::{Limits, Random};
 
+mod body;
 mod client;
 mod extension;
 mod head;

@@ -35,6 +35,9 @@ fn edits() -> impl Strategy<Value = Vec<(usize, usize, Vec<u8>)>> {
             b"\r\nSec-WebSocket-Protocol: a, b",
             b"\r\nSec-WebSocket-Extensions: a; b=\"c\"",
             b"\r\nContent-Length: 3",
+            b"\r\nTransfer-Encoding: chunked",
+            b"\r\n\r\n2\r\nno\r\n",
+            b"HTTP/1.1 103 Early Hints\r\n\r\n",
         ])
         .prop_map(<[u8]>::to_vec),
     ];
@@ -106,7 +109,7 @@ proptest! {
     #[test]
     fn cuts_do_not_change_what_a_client_makes_of_a_response(
         edits in edits(),
-        status in prop_oneof![4 => Just("101"), 1 => Just("404")],
+        status in prop_oneof![4 => Just("101"), 2 => Just("404"), 1 => Just("103")],
         seed: u64,
     ) {
         let head = Head::response().start(&format!("HTTP/1.1 {status} Status"));
