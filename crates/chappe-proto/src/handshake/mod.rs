@@ -26,6 +26,7 @@ pub(crate) mod extensions;
 mod head;
 mod key;
 mod origin;
+mod percent;
 mod request;
 mod server;
 

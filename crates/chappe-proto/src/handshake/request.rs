@@ -1,15 +1,14 @@
 //! What a client asks for (RFC 6455, sections 3 and 4.1).
 //!
 //! In: a URL, subprotocols, headers. Out: the request's head, or why there can't be one. No byte
-//! gets into a head that could end a line of it.
+//! gets into a head that could end a line of it, and none that is not ASCII into its first line.
 
 use std::fmt;
 
-use http::Uri;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
-use super::is_token;
 use super::origin::Host;
+use super::{is_token, percent};
 
 /// What a client asks for: a URL, subprotocols, more headers.
 ///
@@ -22,8 +21,12 @@ use super::origin::Host;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientRequest {
-    uri: Uri,
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    host: String,
+    port: Option<u16>,
     secure: bool,
+    /// Path and query, as they are sent.
+    target: String,
     pub(super) subprotocols: Vec<String>,
     headers: HeaderMap,
 }
@@ -31,33 +34,55 @@ pub struct ClientRequest {
 impl ClientRequest {
     /// A request for a URL with the scheme `ws` or `wss`; `http` and `https` mean the same.
     ///
+    /// Path and query are encoded as the URL standard says. Names of hosts have to be in ASCII,
+    /// international ones in their form `xn--…`.
+    ///
+    /// ```
+    /// use chappe_proto::handshake::{ClientHandshake, ClientRequest};
+    /// use chappe_proto::{Limits, SystemRandom, Time};
+    ///
+    /// let request = ClientRequest::new("ws://example.com/caf\u{e9}?q={1 2}")?;
+    /// let limits = std::sync::Arc::new(Limits::default());
+    /// let handshake = ClientHandshake::new(Time::ZERO, request, limits, &mut SystemRandom);
+    /// assert!(handshake.request().starts_with(b"GET /caf%C3%A9?q={1%202} HTTP/1.1\r\n"));
+    /// # Ok::<(), chappe_proto::handshake::RequestError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// A [`RequestError`] that says what no WebSocket URL has (RFC 6455, section 3).
     pub fn new(url: &str) -> Result<Self, RequestError> {
+        let url = url.trim_matches(|character: char| character <= ' ');
+        if url.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(RequestError::ControlCharacter);
+        }
         if url.contains('#') {
             return Err(RequestError::Fragment);
         }
-        let uri: Uri = url.parse().map_err(|_| RequestError::Url)?;
-        let secure = match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
-            Some("ws" | "http") => false,
-            Some("wss" | "https") => true,
-            Some(_) => return Err(RequestError::Scheme),
-            None => return Err(RequestError::Url),
+        let (scheme, rest) = url.split_once(':').ok_or(RequestError::Url)?;
+        // A backslash is read as a slash here, as browsers do.
+        let is_slash = |character| character == '/' || character == '\\';
+        let rest = rest.strip_prefix(is_slash).ok_or(RequestError::Url)?;
+        let rest = rest.strip_prefix(is_slash).ok_or(RequestError::Url)?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
+            _ => return Err(RequestError::Scheme),
         };
-        let authority = uri.authority().ok_or(RequestError::Url)?.as_str();
-        if authority.contains('@') {
-            return Err(RequestError::UserInfo);
-        }
-        if Host::parse(authority).is_none() {
-            return Err(RequestError::Url);
-        }
-        let (subprotocols, headers) = (Vec::new(), HeaderMap::new());
+        let end = rest.find(['/', '\\', '?']).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
+        let (path, query) = match rest.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (rest, None),
+        };
+        let host = parse_authority(authority)?;
         Ok(Self {
-            uri,
+            host: host.name.to_owned(),
+            port: host.port,
             secure,
-            subprotocols,
-            headers,
+            target: percent::request_target(path, query),
+            subprotocols: Vec::new(),
+            headers: HeaderMap::new(),
         })
     }
 
@@ -97,17 +122,18 @@ impl ClientRequest {
 
     /// The host to connect to: a name, an IPv4 address, or an IPv6 address without brackets.
     pub fn host(&self) -> &str {
-        let host = self.uri.host().expect("a URL that was accepted has a host");
-        host.strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host)
+        let ipv6 = self.host.strip_prefix('[');
+        ipv6.and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(&self.host)
     }
 
     /// The port to connect to: the URL's, else 80, or 443 for `wss`.
     pub fn port(&self) -> u16 {
-        self.uri
-            .port_u16()
-            .unwrap_or(if self.secure { 443 } else { 80 })
+        self.port.unwrap_or(self.default_port())
+    }
+
+    fn default_port(&self) -> u16 {
+        if self.secure { 443 } else { 80 }
     }
 
     /// Whether the URL asks for TLS.
@@ -118,21 +144,12 @@ impl ClientRequest {
     /// The request's head, with this key (section 4.1).
     pub(super) fn encode(&self, key: &str) -> Vec<u8> {
         let mut head = Vec::with_capacity(512);
-        let target = self
-            .uri
-            .path_and_query()
-            .map_or("/", |target| target.as_str());
-        let target = if target.starts_with('?') {
-            format!("/{target}")
-        } else {
-            target.to_owned()
-        };
         let mut line = |name: &str, value: &[u8]| {
             head.extend_from_slice(name.as_bytes());
             head.extend_from_slice(value);
             head.extend_from_slice(b"\r\n");
         };
-        line("GET ", format!("{target} HTTP/1.1").as_bytes());
+        line("GET ", format!("{} HTTP/1.1", self.target).as_bytes());
         if !self.headers.contains_key(HOST) {
             line("Host: ", self.host_header().as_bytes());
         }
@@ -155,13 +172,26 @@ impl ClientRequest {
 
     /// Host and port, the port only where it is not the scheme's default (section 4.1).
     fn host_header(&self) -> String {
-        let host = self.uri.host().expect("a URL that was accepted has a host");
-        let default = if self.secure { 443 } else { 80 };
-        match self.uri.port_u16() {
-            Some(port) if port != default => format!("{host}:{port}"),
-            _ => host.to_owned(),
+        match self.port {
+            Some(port) if port != self.default_port() => format!("{}:{port}", self.host),
+            _ => self.host.clone(),
         }
     }
+}
+
+/// The host and port of a URL; a port that is empty is the default.
+fn parse_authority(authority: &str) -> Result<Host<'_>, RequestError> {
+    if authority.contains('@') {
+        return Err(RequestError::UserInfo);
+    }
+    if !authority.is_ascii() {
+        return Err(RequestError::InternationalHost);
+    }
+    let host = match authority.strip_suffix(':') {
+        Some(name) => Host::parse(name).filter(|host| host.port.is_none()),
+        None => Host::parse(authority),
+    };
+    host.ok_or(RequestError::Url)
 }
 
 /// What can't be asked for.
@@ -177,6 +207,10 @@ impl ClientRequest {
 pub enum RequestError {
     /// Not a URL with a scheme and a host.
     Url,
+    /// A control character inside the URL, such as a line break.
+    ControlCharacter,
+    /// A host whose name is not in ASCII.
+    InternationalHost,
     /// Another scheme than `ws`, `wss`, `http` or `https`.
     Scheme,
     /// A fragment (`#…`), which WebSocket URLs must not have.
@@ -198,6 +232,12 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url => f.write_str("not a URL such as ws://example.com:8000/path"),
+            Self::ControlCharacter => {
+                f.write_str("a URL must not have line breaks or control characters in it")
+            }
+            Self::InternationalHost => f.write_str(
+                "host name must be written in its ASCII form, such as xn--caf-dma.example",
+            ),
             Self::Scheme => f.write_str("scheme of the URL must be ws or wss"),
             Self::Fragment => f.write_str("a WebSocket URL must not have a fragment (#)"),
             Self::UserInfo => f.write_str(

@@ -275,7 +275,7 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test(start_paused = true)]
 async fn urls_that_no_websocket_has_are_refused() {
-    use RequestError::{Fragment, Scheme, Url, UserInfo};
+    use RequestError::{ControlCharacter, Fragment, InternationalHost, Scheme, Url, UserInfo};
     let rows = [
         ("", Url),
         ("localhost", Url),
@@ -287,8 +287,9 @@ async fn urls_that_no_websocket_has_are_refused() {
         ("ftp://localhost/", Scheme),
         ("ws://localhost/#here", Fragment),
         ("ws://me:secret@localhost/", UserInfo),
-        ("ws://localhost/\r\nX: y", Url),
-        ("ws://localhost/ HTTP/1.1\r\nX: y", Url),
+        ("ws://localhost/\r\nX: y", ControlCharacter),
+        ("ws://localhost/ HTTP/1.1\r\nX: y", ControlCharacter),
+        ("ws://b\u{fc}cher.example/", InternationalHost),
     ];
     for (url, expected) in rows {
         let (wire, peer) = wire(Options::default());

@@ -132,6 +132,21 @@ proptest! {
     }
 
     #[test]
+    fn whatever_is_in_a_url_the_request_line_is_three_words_of_ascii(
+        rest in "([/?\\\\. %a-f\"'{}ü🦀\u{0}-\u{ff}]{0,12}|\\PC{0,12})",
+    ) {
+        if let Ok(asked) = crate::handshake::ClientRequest::new(&format!("ws://h/{rest}")) {
+            let handshake = handshake(asked);
+            let line = handshake.request().split(|&byte| byte == b'\r').next().unwrap();
+            prop_assert!(line.iter().all(|byte| (b' '..=b'~').contains(byte)), "{:?}", line);
+            prop_assert_eq!(line.split(|&byte| byte == b' ').count(), 3);
+            prop_assert!(line.starts_with(b"GET /"));
+            let accepted = answer(&Policy::default(), &Limits::default(), handshake.request(), &[]);
+            prop_assert!(matches!(accepted, Some(Ok(_))), "{:?}: {:?}", accepted, line);
+        }
+    }
+
+    #[test]
     fn a_client_and_a_server_of_ours_understand_each_other(
         host in "[a-z0-9.-]{1,20}(:[1-9][0-9]{0,3})?",
         path in "(/[a-z0-9%._~-]{0,8}){0,4}(\\?[a-z0-9=&]{0,10})?",

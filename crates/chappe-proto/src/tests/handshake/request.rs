@@ -117,6 +117,61 @@ fn urls_say_where_to_connect_and_what_for() {
 }
 
 #[test]
+fn paths_and_queries_are_encoded_as_the_url_standard_says() {
+    for (url, target) in [
+        ("ws://h/\u{fc}", "/%C3%BC"),
+        ("ws://h/\u{1f980}/x", "/%F0%9F%A6%80/x"),
+        ("ws://h?q={\"a\":1}", "/?q={%22a%22:1}"),
+        ("ws://h/{a}|^`", "/%7Ba%7D|%5E%60"),
+        ("ws://h/a b?c d", "/a%20b?c%20d"),
+        ("ws://h/\"<>'", "/%22%3C%3E'"),
+        ("ws://h/?\"<>'", "/?%22%3C%3E%27"),
+        ("ws://h/?\u{fc}=`{|}^\\", "/?%C3%BC=`{|}^\\"),
+        ("ws://h/a%20b?c%20d", "/a%20b?c%20d"),
+        ("ws://h/%zz%?%zz%", "/%zz%?%zz%"),
+        ("ws://h/%c3%bc", "/%c3%bc"),
+        ("ws://h/a?b?c", "/a?b?c"),
+        ("ws://h/!$&'()*+,;=:@-._~[]", "/!$&'()*+,;=:@-._~[]"),
+        ("ws://h//a//", "//a//"),
+        ("ws://h\\a\\b?c\\d", "/a/b?c\\d"),
+        ("ws:\\\\h\\a", "/a"),
+        ("ws:/\\h", "/"),
+        ("ws://h/a/../b/./c", "/b/c"),
+        ("ws://h/a/..", "/"),
+        ("ws://h/a/b/.", "/a/b/"),
+        ("ws://h/../../a", "/a"),
+        ("ws://h/a/%2e%2E/.%2e/b/%2E", "/b/"),
+        ("ws://h/.../..a/a..", "/.../..a/a.."),
+        ("ws://h/a//../b", "/a/b"),
+        ("ws://h/?a/../b", "/?a/../b"),
+        (" ws://h/a\n", "/a"),
+        ("\u{1}ws://h/a\t \0", "/a"),
+    ] {
+        let request = ClientRequest::new(url).expect(url);
+        assert_eq!(request.host(), "h", "{url}");
+        let lines = lines_of(request);
+        assert_eq!(lines[0], format!("GET {target} HTTP/1.1"), "{url}");
+    }
+}
+
+#[test]
+fn an_empty_port_is_the_default() {
+    for (url, port, header) in [
+        ("ws://a:/x", 80, "a"),
+        ("wss://a:", 443, "a"),
+        ("ws://a:?x", 80, "a"),
+        ("ws://[::1]:/", 80, "[::1]"),
+        ("ws://a:0080/", 80, "a"),
+        ("ws://a:08000/", 8000, "a:8000"),
+        ("ws://xn--bcher-kva.example:/", 80, "xn--bcher-kva.example"),
+    ] {
+        let request = ClientRequest::new(url).expect(url);
+        assert_eq!(request.port(), port, "{url}");
+        assert_eq!(lines_of(request)[1], format!("Host: {header}"), "{url}");
+    }
+}
+
+#[test]
 fn what_is_no_websocket_url_is_refused() {
     use RequestError as E;
     for (url, expected) in [
@@ -127,18 +182,29 @@ fn what_is_no_websocket_url_is_refused() {
         ("a:80", E::Url),
         ("://a", E::Scheme),
         ("//a", E::Url),
+        ("ws:/a", E::Url),
         ("ws://", E::Url),
         ("ws:///a", E::Url),
         ("ws:a", E::Url),
         ("ws://:80", E::Url),
-        ("ws://a:", E::Url),
+        ("ws://:", E::Url),
+        ("ws://a::", E::Url),
+        ("ws://a:1:", E::Url),
         ("ws://a:x", E::Url),
+        ("ws://a:+1", E::Url),
         ("ws://a:65536", E::Url),
+        ("ws://a:99999", E::Url),
         ("ws://a b", E::Url),
-        ("ws://a/b c", E::Url),
-        ("ws://a/\r\nX: y", E::Url),
-        ("ws://a\r\nX: y/", E::Url),
-        ("ws://a/\0", E::Url),
+        ("ws://a%20b", E::Url),
+        ("ws://a/\r\nX: y", E::ControlCharacter),
+        ("ws://a\r\nX: y/", E::ControlCharacter),
+        ("ws://a/\0b", E::ControlCharacter),
+        ("ws://a/b\tc", E::ControlCharacter),
+        ("w\ns://a", E::ControlCharacter),
+        ("ws://a?\x7fb", E::ControlCharacter),
+        ("ws://b\u{fc}cher.example/", E::InternationalHost),
+        ("ws://a\u{3002}example/", E::InternationalHost),
+        ("ws://\u{ff41}/", E::InternationalHost),
         ("ws://[::1", E::Url),
         ("ws://[a]", E::Url),
         ("ws://a,b/", E::Url),
@@ -206,6 +272,14 @@ fn request_errors_say_what_to_do() {
         (
             RequestError::Url,
             "not a URL such as ws://example.com:8000/path",
+        ),
+        (
+            RequestError::ControlCharacter,
+            "a URL must not have line breaks or control characters in it",
+        ),
+        (
+            RequestError::InternationalHost,
+            "host name must be written in its ASCII form, such as xn--caf-dma.example",
         ),
         (RequestError::Scheme, "scheme of the URL must be ws or wss"),
         (
