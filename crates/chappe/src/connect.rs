@@ -1,9 +1,10 @@
 //! Connecting to a server: the stream, the handshake, then the driver.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chappe_proto::handshake::{ClientHandshake, ClientRequest, HandshakeError, RequestError};
+use chappe_proto::handshake::{ClientHandshake, ClientRequest, RequestError};
 use chappe_proto::{Connection, Limits, SystemRandom, Time};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::accept::{OUTBOX_BYTES_MAX, nothing_unsent, read};
 use crate::deadline::timeout;
+use crate::dial::dial;
 use crate::driver::{Driver, drive};
 use crate::error::ConnectError;
 use crate::memory::Memory;
@@ -108,13 +110,14 @@ impl Connector {
     }
 
     /// Connects by TCP; looking the host up, connecting and the handshake together take
-    /// [`Limits::handshake_timeout`] at most. Redirects are not followed.
+    /// [`Limits::handshake_timeout`] at most. Where a host has several addresses, the first that
+    /// answers is taken: another is tried every 250 ms (RFC 8305). Redirects are not followed.
     ///
     /// # Errors
     ///
-    /// - [`ConnectError::Request`] when the URL, a subprotocol or a header can't be asked for.
+    /// - [`ConnectError::Request`] when the URL, a subprotocol or a header is invalid.
     /// - [`ConnectError::Tls`] for a `wss` URL.
-    /// - [`ConnectError::Io`] when no address was found, or none could be connected to.
+    /// - [`ConnectError::Io`] when no address was found, or none could be connected to in time.
     /// - [`ConnectError::Handshake`] when the server answered something else than it must.
     pub async fn connect(self) -> Result<WebSocket, ConnectError> {
         let request = self.request.clone()?;
@@ -123,9 +126,10 @@ impl Connector {
         }
         let begin = Instant::now();
         let after = self.limits.handshake_timeout;
-        let connect = TcpStream::connect((request.host(), request.port()));
-        let Ok(stream) = timeout(after, connect).await else {
-            return Err(HandshakeError::Timeout { after }.into());
+        let dial = dial(request.host(), request.port());
+        let Ok(stream) = timeout(after, dial).await else {
+            let text = format!("no address answered within {} s", after.as_secs_f64());
+            return Err(io::Error::new(ErrorKind::TimedOut, text).into());
         };
         let stream = stream?;
         stream.set_nodelay(true)?;

@@ -38,6 +38,7 @@ mod buffer;
 mod connect;
 mod counters;
 mod deadline;
+mod dial;
 mod driver;
 mod error;
 mod gate;

@@ -499,3 +499,26 @@ async fn silent_server_is_given_up_by_tcp_too() {
     );
     stream.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn address_that_drops_what_is_sent_is_given_up_in_time() {
+    // A listener whose queue is full drops further connections without a word.
+    let listener = tokio::net::TcpSocket::new_v4().unwrap();
+    listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = listener.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let patience = Duration::from_millis(100);
+    let mut queued = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
+        queued.push(stream.unwrap());
+    }
+    let mut limits = chappe::Limits::default();
+    limits.handshake_timeout = Duration::from_millis(20);
+    let connector = Connector::new(&format!("ws://{address}/")).limits(limits);
+    let result = connector.connect().await;
+    let Err(ConnectError::Io(error)) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(error.to_string(), "no address answered within 0.02 s");
+}
