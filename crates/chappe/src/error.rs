@@ -241,7 +241,7 @@ impl std::error::Error for CloseError {}
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// What was asked for can't be: the URL, a subprotocol or a header.
+    /// The request is invalid: its URL, a subprotocol or a header.
     Request(RequestError),
     /// A `wss` URL; this version speaks `ws` only.
     Tls,
@@ -272,21 +272,22 @@ impl From<HandshakeError> for ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Request(_) => f.write_str("invalid request"),
+            Self::Request(error) => write!(f, "invalid request: {error}"),
             Self::Tls => f.write_str("wss needs TLS, which this version does not have; use ws"),
-            Self::Io(_) => f.write_str("no connection to the server"),
-            Self::Handshake(_) => f.write_str("opening handshake failed"),
+            Self::Io(error) => write!(f, "no connection to the server: {error}"),
+            Self::Handshake(error) => write!(f, "opening handshake failed: {error}"),
         }
     }
 }
 
 impl std::error::Error for ConnectError {
+    /// What is behind the cause: that itself is in the text, as many print nothing else.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Request(error) => Some(error),
+            Self::Request(error) => error.source(),
             Self::Tls => None,
-            Self::Io(error) => Some(error),
-            Self::Handshake(error) => Some(error),
+            Self::Io(error) => error.source(),
+            Self::Handshake(error) => error.source(),
         }
     }
 }

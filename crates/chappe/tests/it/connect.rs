@@ -515,10 +515,42 @@ async fn address_that_drops_what_is_sent_is_given_up_in_time() {
     let mut limits = chappe::Limits::default();
     limits.handshake_timeout = Duration::from_millis(20);
     let connector = Connector::new(&format!("ws://{address}/")).limits(limits);
-    let result = connector.connect().await;
-    let Err(ConnectError::Io(error)) = result else {
-        panic!("{result:?}");
+    let Err(error) = connector.connect().await else {
+        panic!("nobody accepts");
+    };
+    assert_eq!(
+        error.to_string(),
+        "no connection to the server: no address answered within 0.02 s"
+    );
+    let ConnectError::Io(error) = error else {
+        panic!("{error:?}");
     };
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    assert_eq!(error.to_string(), "no address answered within 0.02 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn error_says_its_cause_by_itself_and_only_once() {
+    let (eof, _) = connect(connector(), |_| Vec::new()).await;
+    let (failing, peer) = wire(Options::default());
+    peer.fail_reads(ErrorKind::ConnectionReset);
+    let request = Connector::new("ws://localhost/#here");
+    for (result, text) in [
+        (
+            eof,
+            "opening handshake failed: stream ended before the response did",
+        ),
+        (
+            connector().connect_on(failing).await,
+            "no connection to the server: connection reset",
+        ),
+        (
+            request.connect_on(wire(Options::default()).0).await,
+            "invalid request: a WebSocket URL must not have a fragment (#)",
+        ),
+    ] {
+        let error = result.expect_err("there is no connection");
+        assert_eq!(error.to_string(), text);
+        let source = std::error::Error::source(&error);
+        assert!(source.is_none(), "{source:?}");
+    }
 }
