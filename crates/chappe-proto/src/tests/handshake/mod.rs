@@ -6,6 +6,7 @@ use crate::{Limits, Random};
 
 mod body;
 mod client;
+mod corpus;
 mod extension;
 mod head;
 mod origin;
