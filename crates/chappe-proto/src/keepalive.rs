@@ -177,7 +177,8 @@ impl Keepalive {
 
     fn postpone_pong(&mut self, now: Time, limits: &Limits) {
         if let Some(flight) = &mut self.flight {
-            flight.deadline = flight.deadline.max(now + limits.pong_timeout);
+            let more = limits.pong_timeout.max(POSTPONED_MIN);
+            flight.deadline = flight.deadline.max(now + more);
         }
     }
 
@@ -214,3 +215,7 @@ impl Keepalive {
         self.round_trip
     }
 }
+
+/// How far a deadline is put off at least, so that a timeout of zero does not come again and again
+/// at the same time.
+const POSTPONED_MIN: Duration = Duration::from_millis(1);

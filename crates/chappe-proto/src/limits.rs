@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Bounds on what a peer may send and on how long it may take.
 ///
+/// [`usize::MAX`], [`u32::MAX`] and [`Duration::MAX`] are no bound. Zero leaves no room: what it
+/// bounds fails with its first byte, frame or header, or as soon as time is looked at.
+///
 /// ```
 /// use chappe_proto::Limits;
 ///
@@ -15,11 +18,11 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of a handshake's head, from its first byte to the empty line. Default: 16,384.
     pub head_bytes_max: usize,
-    /// Bytes of the head's first line. Default: 8,192.
+    /// Bytes of the head's first line, its end included. Default: 8,192.
     pub head_line_bytes_max: usize,
-    /// Header lines in a head. Default: 100.
+    /// Header lines in a head; more than 24,576 are not kept, whatever this says. Default: 100.
     pub headers_max: usize,
-    /// From the connection's begin to the end of the opening handshake. Default: 10 s.
+    /// From the start of the connection to the end of the opening handshake. Default: 10 s.
     pub handshake_timeout: Duration,
     /// Payload bytes of a message, over all of its frames. Default: 1 MiB.
     pub message_bytes_max: usize,
@@ -29,8 +32,8 @@ pub struct Limits {
     pub fragments_max: u32,
     /// From a message's first byte to its last. Default: 60 s.
     pub message_timeout: Duration,
-    /// From the opening handshake to the first ping, and from each ping to the next; `None`: no
-    /// pings of our own. Default: 20 s.
+    /// From the opening handshake to the first ping, and from each ping to the next, which also
+    /// waits for the pong; `None`: no pings of our own. Default: 20 s.
     pub ping_interval: Option<Duration>,
     /// From a ping to its pong. Default: 20 s.
     pub pong_timeout: Duration,

@@ -60,15 +60,16 @@ pub(crate) fn check_frame(
             max,
         });
     }
-    // Both are below 2^63, so the sum does not overflow.
-    let length = joining.map_or(0, |joining| joining.declared) + header.length;
+    let before = joining.map_or(0, |joining| joining.declared);
+    let length = before.saturating_add(header.length);
     if length > limits.message_bytes_max as u64 {
         return Err(ProtocolError::MessageTooBig {
             length,
             max: limits.message_bytes_max,
         });
     }
-    if joining.map_or(0, |joining| joining.fragments) >= limits.fragments_max {
+    let fragments = joining.map_or(0, |joining| joining.fragments);
+    if fragments >= limits.fragments_max && limits.fragments_max != u32::MAX {
         return Err(ProtocolError::TooManyFragments {
             max: limits.fragments_max,
         });
@@ -97,8 +98,8 @@ impl Joining {
 
     /// Goes on with a continuation frame's header, which [`check_frame`] let pass.
     pub(crate) fn resume(&mut self, header: &Header) {
-        self.declared += header.length;
-        self.fragments += 1;
+        self.declared = self.declared.saturating_add(header.length);
+        self.fragments = self.fragments.saturating_add(1);
         self.fin = header.fin;
     }
 

@@ -50,7 +50,8 @@ impl HeadReader {
         input: &[u8],
         limits: &Limits,
     ) -> Result<Option<usize>, HeadError> {
-        self.bytes.reserve(input.len().min(limits.head_bytes_max));
+        // Most heads fit, and an input that is mostly something else takes no room for it.
+        self.bytes.reserve(input.len().min(HEAD_BYTES_USUAL));
         let mut taken = 0;
         while let Some(&byte) = input.get(taken) {
             self.push(byte, limits)?;
@@ -179,17 +180,18 @@ impl HeadReader {
             return Ok(true);
         }
         self.lines += 1;
-        if self.lines > limits.headers_max + 1 {
-            return Err(HeadError::TooManyHeaders {
-                max: limits.headers_max,
-            });
+        let max = limits.headers_max.min(HEADERS_KEPT_MAX);
+        if self.lines - 1 > max {
+            return Err(HeadError::TooManyHeaders { max });
         }
         Ok(false)
     }
 
     /// The start line, and the headers, whose values share the memory of `head`.
     fn split<'a>(&self, head: &'a Bytes) -> Result<(&'a [u8], HeaderMap), HeadError> {
-        let full = |_| HeadError::TooManyHeaders { max: self.lines };
+        let full = |_| HeadError::TooManyHeaders {
+            max: HEADERS_KEPT_MAX,
+        };
         let (start, mut rest) = split_line(&head[self.start..]);
         let mut headers = HeaderMap::try_with_capacity(self.lines - 1).map_err(full)?;
         for _ in 1..self.lines {
@@ -309,7 +311,7 @@ pub enum HeadError {
         /// The limit.
         max: usize,
     },
-    /// More headers than [`Limits::headers_max`](crate::Limits).
+    /// More headers than [`Limits::headers_max`](crate::Limits), or than 24,576.
     TooManyHeaders {
         /// The limit.
         max: usize,
@@ -372,3 +374,9 @@ impl std::error::Error for HeadError {}
 
 /// Empty lines before a request that are ignored. One is what clients are known to send.
 const EMPTY_LINES_MAX: usize = 4;
+
+/// Headers that a [`HeaderMap`] holds.
+const HEADERS_KEPT_MAX: usize = 24_576;
+
+/// Room that is made for a head at once.
+const HEAD_BYTES_USUAL: usize = 2048;

@@ -298,3 +298,82 @@ fn the_nearest_deadline_is_told() {
         }
     }
 }
+
+/// The default limits with one of them at an end of its range, and with all.
+fn extremes() -> Vec<Limits> {
+    let changes: [fn(&mut Limits, bool); 8] = [
+        |limits, max| limits.message_bytes_max = if max { usize::MAX } else { 0 },
+        |limits, max| limits.frame_bytes_max = if max { usize::MAX } else { 0 },
+        |limits, max| limits.fragments_max = if max { u32::MAX } else { 0 },
+        |limits, max| limits.message_timeout = duration(max),
+        |limits, max| limits.ping_interval = Some(duration(max)),
+        |limits, max| limits.pong_timeout = duration(max),
+        |limits, max| limits.close_timeout = duration(max),
+        |limits, max| limits.handshake_timeout = duration(max),
+    ];
+    let mut found = Vec::new();
+    for max in [true, false] {
+        let mut all = Limits::default();
+        for change in changes {
+            let mut one = Limits::default();
+            change(&mut one, max);
+            change(&mut all, max);
+            found.push(one);
+        }
+        found.push(all);
+    }
+    found
+}
+
+fn duration(max: bool) -> Duration {
+    if max { Duration::MAX } else { Duration::ZERO }
+}
+
+#[test]
+fn no_value_of_a_limit_panics_or_has_deadlines_come_again_and_again() {
+    for role in ROLES {
+        for (limits, begun) in extremes().iter().flat_map(|limits| {
+            let mut inputs = begun(role);
+            inputs.push(Vec::new());
+            inputs.into_iter().map(move |begun| (limits, begun))
+        }) {
+            let scenario = Scenario::open(role).limits(|it| *it = limits.clone());
+            let mut connection = scenario.connection();
+            feed(&mut connection, START, &[begun]);
+            for second in 0..200 {
+                let now = START + Duration::from_secs(second);
+                let mut turns = 0;
+                while connection.poll_timeout().is_some_and(|due| due <= now) {
+                    connection.handle_timeout(now);
+                    connection.poll_transmit(&mut Vec::new());
+                    turns += 1;
+                    assert!(turns < 10, "{limits:?}");
+                }
+                if second == 190 {
+                    connection.close(now, 1000.into(), "").unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn largest_values_are_no_bound() {
+    for role in ROLES {
+        let scenario = Scenario::open(role).limits(|limits| {
+            limits.message_bytes_max = usize::MAX;
+            limits.frame_bytes_max = usize::MAX;
+            limits.fragments_max = u32::MAX;
+            limits.message_timeout = Duration::MAX;
+        });
+        let fragments = [
+            frame(role.peer(), 0x01, b"be"),
+            frame(role.peer(), 0x80, b"gun"),
+        ];
+        scenario.check(&fragments.concat(), &[Seen::text("begun")], b"");
+        let huge = super::declared(role.peer(), 0x82, &(u64::MAX >> 1).to_be_bytes());
+        let begun = scenario.receives(&[huge, b"x".repeat(100)].concat());
+        assert_eq!(begun.connection().state(), State::Open);
+        assert!(begun.connection().held_bytes() < 1000);
+    }
+}

@@ -343,21 +343,65 @@ fn headers_meet_their_limit() {
 
 #[test]
 fn more_headers_than_can_be_kept_are_refused_and_do_not_panic() {
-    let limits = limits(|limits| {
-        limits.headers_max = usize::MAX - 1;
-        limits.head_bytes_max = usize::MAX;
-    });
-    let mut head = b"GET / HTTP/1.1\r\n".to_vec();
-    for number in 0..40_000 {
-        head.extend_from_slice(format!("x{number}: y\r\n").as_bytes());
+    let head = |count: usize, name: fn(usize) -> String| {
+        let lines = (0..count).map(|number| format!("{}: y\r\n", name(number)));
+        format!("GET / HTTP/1.1\r\n{}\r\n", lines.collect::<String>()).into_bytes()
+    };
+    let (distinct, same) = (|number| format!("x{number}"), |_| "x".to_owned());
+    for name in [distinct, same] {
+        for headers_max in [usize::MAX, usize::MAX - 1, 24_577] {
+            let limits = limits(|limits| {
+                limits.headers_max = headers_max;
+                limits.head_bytes_max = usize::MAX;
+            });
+            let fit = answer(&Policy::default(), &limits, &head(24_576, name), &[]);
+            assert_eq!(fit, Some(Err(Refusal::NotUpgrade)));
+            let found = answer(&Policy::default(), &limits, &head(24_577, name), &[]);
+            let expected = HeadError::TooManyHeaders { max: 24_576 };
+            assert_eq!(found, Some(Err(Refusal::Head(expected))));
+        }
     }
-    head.extend_from_slice(b"\r\n");
+}
+
+#[test]
+fn limits_may_have_any_value() {
+    let head = Head::request().bytes();
+    let changes: [fn(&mut Limits, usize); 3] = [
+        |limits, value| limits.head_bytes_max = value,
+        |limits, value| limits.head_line_bytes_max = value,
+        |limits, value| limits.headers_max = value,
+    ];
+    let answer = |limits: &Limits| {
+        let every: Vec<usize> = (1..head.len()).collect();
+        let whole = answer(&Policy::default(), limits, &head, &[]).unwrap();
+        let bytewise = answer(&Policy::default(), limits, &head, &every).unwrap();
+        assert_eq!(whole, bytewise);
+        whole
+    };
+    for change in changes {
+        for value in [usize::MAX, usize::MAX - 1, usize::MAX / 2 + 1] {
+            assert!(answer(&limits(|limits| change(limits, value))).is_ok());
+        }
+        for value in [0, 1] {
+            let refusal = answer(&limits(|limits| change(limits, value))).unwrap_err();
+            assert!(matches!(refusal.status().as_u16(), 414 | 431), "{refusal}");
+        }
+    }
+    let all = |value| limits(|limits| changes.iter().for_each(|change| change(limits, value)));
+    assert!(answer(&all(usize::MAX)).is_ok());
+    assert!(answer(&all(0)).is_err());
+}
+
+#[test]
+fn a_head_takes_no_room_for_what_follows_it() {
+    let limits = limits(|limits| limits.head_bytes_max = usize::MAX);
+    let head = Head::request().bytes();
+    let input = [&head[..], &vec![b'x'; 1 << 20]].concat();
     let mut handshake = ServerHandshake::new(START, Arc::new(limits));
-    let (_, request) = handshake.handle_input(&head);
-    assert!(matches!(
-        request,
-        Some(Err(Refusal::Head(HeadError::TooManyHeaders { .. })))
-    ));
+    let (consumed, _) = handshake.handle_input(&input);
+    assert_eq!(consumed, head.len());
+    let received = handshake.into_head();
+    assert!(received.capacity() <= 4096, "{}", received.capacity());
 }
 
 /// An error's status, name and text, alone and as a refusal.
