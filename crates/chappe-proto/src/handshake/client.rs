@@ -62,7 +62,7 @@ enum Progress {
 }
 
 impl ClientHandshake {
-    /// Begins on a new stream; the time allowed is [`Limits::handshake_timeout`].
+    /// Starts on a new stream; the time allowed is [`Limits::handshake_timeout`].
     pub fn new(
         now: Time,
         request: ClientRequest,
@@ -282,17 +282,17 @@ pub enum HandshakeError {
         /// The response.
         response: Box<Response<Vec<u8>>>,
     },
-    /// A header that must be there.
+    /// A required header is missing.
     Missing {
         /// Its name.
         header: &'static str,
     },
-    /// A header that must be there but once.
+    /// A header that must appear exactly once.
     Repeated {
         /// Its name.
         header: &'static str,
     },
-    /// A header that is not what it must be.
+    /// A header with another value than it must have.
     Malformed {
         /// Its name.
         header: &'static str,
@@ -322,7 +322,7 @@ impl fmt::Display for HandshakeError {
             Self::Timeout { after } => {
                 write!(f, "no complete response within {} s", after.as_secs_f64())
             }
-            Self::Eof => f.write_str("stream ended before the response did"),
+            Self::Eof => f.write_str("stream ended before the response was complete"),
             Self::Refused { response } => {
                 write!(
                     f,
@@ -330,12 +330,15 @@ impl fmt::Display for HandshakeError {
                     response.status()
                 )
             }
-            Self::Missing { header } => write!(f, "header {header} is missing in the response"),
+            Self::Missing { header } => write!(f, "header {header} is missing from the response"),
             Self::Repeated { header } => {
-                write!(f, "header {header} must stand once in the response")
+                write!(
+                    f,
+                    "header {header} must appear exactly once in the response"
+                )
             }
             Self::Malformed { header } => {
-                write!(f, "header {header} in the response is not what it must be")
+                write!(f, "header {header} in the response has the wrong value")
             }
             Self::Subprotocol { name } => {
                 write!(f, "server chose subprotocol {name}, which was not offered")

@@ -358,7 +358,7 @@ impl fmt::Display for HeadError {
             Self::Header { line } => write!(f, "line {line} is not a header"),
             Self::BareLf => f.write_str("LF without CR in the head"),
             Self::BareCr => f.write_str("CR without LF in the head"),
-            Self::FoldedLine => f.write_str("line that begins with white space in the head"),
+            Self::FoldedLine => f.write_str("line in the head begins with whitespace"),
             Self::ControlByte { byte: 0x16 } => {
                 f.write_str("control byte 0x16 in the head; is it TLS on a port for plain HTTP?")
             }

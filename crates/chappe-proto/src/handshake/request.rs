@@ -1,6 +1,6 @@
 //! What a client asks for (RFC 6455, sections 3 and 4.1).
 //!
-//! In: a URL, subprotocols, headers. Out: the request's head, or why there can't be one. No byte
+//! In: a URL, subprotocols, headers. Out: the request's head, or why they are invalid. No byte
 //! gets into a head that could end a line of it, and none that is not ASCII into its first line.
 
 use std::fmt;
@@ -194,7 +194,7 @@ fn parse_authority(authority: &str) -> Result<Host<'_>, RequestError> {
     host.ok_or(RequestError::Url)
 }
 
-/// What can't be asked for.
+/// Why a request is invalid.
 ///
 /// ```
 /// use chappe_proto::handshake::{ClientRequest, RequestError};
@@ -241,10 +241,14 @@ impl fmt::Display for RequestError {
             Self::Scheme => f.write_str("scheme of the URL must be ws or wss"),
             Self::Fragment => f.write_str("a WebSocket URL must not have a fragment (#)"),
             Self::UserInfo => f.write_str(
-                "user name in the URL would end up in logs; send a header Authorization for it",
+                "a user name in the URL would end up in logs; send an Authorization header instead",
             ),
-            Self::Subprotocol => f.write_str("a subprotocol must be a token, and be offered once"),
-            Self::Header => f.write_str("header name or value has bytes that no header may have"),
+            Self::Subprotocol => {
+                f.write_str("a subprotocol must be a token and may be offered only once")
+            }
+            Self::Header => {
+                f.write_str("header name or value contains bytes that are not allowed in headers")
+            }
             Self::OwnHeader { name } => write!(f, "header {name} is set by the handshake itself"),
         }
     }

@@ -47,7 +47,7 @@ pub struct ServerHandshake {
 }
 
 impl ServerHandshake {
-    /// Begins with a new stream; the time allowed is [`Limits::handshake_timeout`].
+    /// Starts on a new stream; the time allowed is [`Limits::handshake_timeout`].
     pub fn new(now: Time, limits: Arc<Limits>) -> Self {
         let deadline = now + limits.handshake_timeout;
         Self {
@@ -395,17 +395,17 @@ pub enum Refusal {
     Body,
     /// Bytes behind the head, before it was answered (section 4.1 forbids them): 400.
     EarlyData,
-    /// A header that must be there: 400.
+    /// A required header is missing: 400.
     Missing {
         /// Its name.
         header: &'static str,
     },
-    /// A header that must be there but once: 400.
+    /// A header that must appear exactly once: 400.
     Repeated {
         /// Its name.
         header: &'static str,
     },
-    /// A header that is not what it must be: 400.
+    /// A header whose value is malformed: 400.
     Malformed {
         /// Its name.
         header: &'static str,
@@ -508,26 +508,26 @@ impl fmt::Display for Refusal {
                     after.as_secs_f64()
                 )
             }
-            Self::NotUpgrade => {
-                f.write_str("this address speaks WebSocket, and the request does not ask for it")
-            }
+            Self::NotUpgrade => f.write_str(
+                "only WebSocket is spoken here, and the request is not a WebSocket handshake",
+            ),
             Self::UpgradeDropped { header } => write!(
                 f,
-                "WebSocket handshake without {header}: a proxy between client and server has \
-                 probably dropped it, and must be told to pass WebSocket on"
+                "header \"{header}\" is missing from a WebSocket handshake: a proxy on the way has \
+                 probably dropped it, and must be configured to pass WebSocket"
             ),
             Self::Method => f.write_str("a WebSocket handshake must use GET"),
             Self::Body => f.write_str("a WebSocket handshake must not have a body"),
             Self::EarlyData => f.write_str("data was sent before the handshake was answered"),
             Self::Missing { header } => write!(f, "header {header} is missing"),
-            Self::Repeated { header } => write!(f, "header {header} must stand once"),
+            Self::Repeated { header } => write!(f, "header {header} must appear exactly once"),
             Self::Malformed { header } => write!(f, "header {header} is malformed"),
             Self::Version => f.write_str("Sec-WebSocket-Version must be 13"),
             Self::Host { host } => write!(f, "host {host} is not a name of this server"),
             Self::Origin { origin, host } => write!(
                 f,
-                "cross-origin request: a page from {origin} asks for {host}; host and port must \
-                 be the same, or the origin be among those that the server allows"
+                "cross-origin requests are not allowed: page {origin}, host {host}; both must name \
+                 the same host and port, or the server must list the origin"
             ),
             Self::Full => f.write_str("too many connections; try again later"),
             Self::Application { text, .. } => f.write_str(text),

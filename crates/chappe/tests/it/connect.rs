@@ -537,7 +537,7 @@ async fn error_says_its_cause_by_itself_and_only_once() {
     for (result, text) in [
         (
             eof,
-            "opening handshake failed: stream ended before the response did",
+            "opening handshake failed: stream ended before the response was complete",
         ),
         (
             connector().connect_on(failing).await,

@@ -365,22 +365,22 @@ fn handshake_errors_have_texts() {
             E::from(HeadError::BareLf),
             "malformed response: LF without CR in the head",
         ),
-        (E::Eof, "stream ended before the response did"),
+        (E::Eof, "stream ended before the response was complete"),
         (
             E::Refused { response: refused },
             "server answered with status 404 Not Found, not 101",
         ),
         (
             E::Missing { header },
-            "header Upgrade is missing in the response",
+            "header Upgrade is missing from the response",
         ),
         (
             E::Repeated { header },
-            "header Upgrade must stand once in the response",
+            "header Upgrade must appear exactly once in the response",
         ),
         (
             E::Malformed { header },
-            "header Upgrade in the response is not what it must be",
+            "header Upgrade in the response has the wrong value",
         ),
         (
             E::Subprotocol { name: name() },

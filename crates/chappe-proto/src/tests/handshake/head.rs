@@ -432,7 +432,7 @@ fn head_errors_have_statuses_names_and_texts() {
     assert_says(E::BareLf, 400, "bare_lf", text);
     let text = "CR without LF in the head";
     assert_says(E::BareCr, 400, "bare_cr", text);
-    let text = "line that begins with white space in the head";
+    let text = "line in the head begins with whitespace";
     assert_says(E::FoldedLine, 400, "folded_line", text);
     let text = "control byte 0x00 in the head";
     assert_says(E::ControlByte { byte: 0 }, 400, "control_byte", text);

@@ -108,9 +108,9 @@ fn refusal_of_a_page_says_which_origin_and_which_host_differ() {
         "http://localhost:8000",
         "127.0.0.1:8000",
     );
-    let text = "cross-origin request: a page from \"http://localhost:8000\" asks for \
-                \"127.0.0.1:8000\"; host and port must be the same, or the origin be among those \
-                that the server allows";
+    let text = "cross-origin requests are not allowed: page \"http://localhost:8000\", host \
+                \"127.0.0.1:8000\"; both must name the same host and port, or the server must list \
+                the origin";
     assert_eq!(refusal.unwrap_err().to_string(), text);
 }
 

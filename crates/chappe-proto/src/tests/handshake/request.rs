@@ -288,15 +288,15 @@ fn request_errors_say_what_to_do() {
         ),
         (
             RequestError::UserInfo,
-            "user name in the URL would end up in logs; send a header Authorization for it",
+            "a user name in the URL would end up in logs; send an Authorization header instead",
         ),
         (
             RequestError::Subprotocol,
-            "a subprotocol must be a token, and be offered once",
+            "a subprotocol must be a token and may be offered only once",
         ),
         (
             RequestError::Header,
-            "header name or value has bytes that no header may have",
+            "header name or value contains bytes that are not allowed in headers",
         ),
         (
             RequestError::OwnHeader { name },

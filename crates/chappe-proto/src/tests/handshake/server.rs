@@ -501,11 +501,11 @@ fn assert_says(refusal: &Refusal, status: u16, name: &str, text: &str) {
 
 #[test]
 fn refusals_have_statuses_names_and_texts() {
-    let text = "this address speaks WebSocket, and the request does not ask for it";
+    let text = "only WebSocket is spoken here, and the request is not a WebSocket handshake";
     assert_says(&Refusal::NotUpgrade, 426, "not_upgrade", text);
     let header = "Upgrade: websocket";
-    let text = "WebSocket handshake without Upgrade: websocket: a proxy between client and server \
-                has probably dropped it, and must be told to pass WebSocket on";
+    let text = "header \"Upgrade: websocket\" is missing from a WebSocket handshake: a proxy on the way \
+                has probably dropped it, and must be configured to pass WebSocket";
     assert_says(
         &Refusal::UpgradeDropped { header },
         426,
@@ -520,7 +520,7 @@ fn refusals_have_statuses_names_and_texts() {
     assert_says(&Refusal::EarlyData, 400, "early_data", text);
     let text = "header Host is missing";
     assert_says(&missing("Host"), 400, "missing_header", text);
-    let text = "header Host must stand once";
+    let text = "header Host must appear exactly once";
     assert_says(&repeated("Host"), 400, "repeated_header", text);
     let text = "header Host is malformed";
     assert_says(&malformed("Host"), 400, "malformed_header", text);
@@ -531,8 +531,8 @@ fn refusals_have_statuses_names_and_texts() {
     assert_says(&Refusal::Host { host }, 403, "host", text);
     let origin = "\"o\"".to_owned();
     let host = "\"h\"".to_owned();
-    let text = "cross-origin request: a page from \"o\" asks for \"h\"; host and port must be the \
-                same, or the origin be among those that the server allows";
+    let text = "cross-origin requests are not allowed: page \"o\", host \"h\"; both must name the \
+                same host and port, or the server must list the origin";
     assert_says(&Refusal::Origin { origin, host }, 403, "origin", text);
     let text = "too many connections; try again later";
     assert_says(&Refusal::Full, 503, "full", text);
