@@ -195,6 +195,31 @@ async fn subprotocol_is_the_servers_first_choice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn plain_requests_of_load_balancers_are_handed_back_whole() {
+    let acceptor = Acceptor::new().hosts(Hosts::Loopback);
+    for whole in [
+        "OPTIONS / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\nHost: 127.0.0.2:8000\r\n\r\n",
+        "GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ] {
+        let (result, peer) = accept(&acceptor, Options::default(), whole.as_bytes()).await;
+        let Err(AcceptError::Http(plain)) = result else {
+            panic!("{result:?}");
+        };
+        peer.send_end();
+        let mut received = Vec::new();
+        let mut stream = plain.into_stream();
+        stream.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, whole.as_bytes());
+    }
+    check_refused(&acceptor, "GET / HTTP/1.1\r\n\r\n", 400, "missing_header").await;
+    let rebound = "GET / HTTP/1.0\r\nHost: evil.tld\r\n\r\n";
+    check_refused(&acceptor, rebound, 403, "host").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn plain_request_is_handed_back_whole() {
     let body = "name=value&more=of+it";
     let head = format!(

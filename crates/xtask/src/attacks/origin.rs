@@ -83,6 +83,5 @@ const PLAIN: &[Row] = &[
     (7, "a page for a page of another site", &[Raw("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n")], "403"),
     (7, "a POST of another site", &[Raw("POST / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")], "403 | 405"),
     (7, "a page without a Host", &[Raw("GET / HTTP/1.1\r\nConnection: close\r\n\r\n")], "400"),
-    (7, "a page without a Host by HTTP/1.0", &[Raw("GET / HTTP/1.0\r\n\r\n")], "200"),
     (7, "a page for a Host of another name by HTTP/1.0", &[Raw("GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n")], "403"),
 ];
