@@ -1,7 +1,7 @@
 //! The `chappe` command: a WebSocket server with an echo page, and a client for the terminal.
 
 mod connect;
-mod page;
+mod plain_http;
 mod printable;
 mod refusal;
 mod serve;

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::{complain, page};
+use crate::{complain, plain_http};
 
 /// Serves a page that talks through a WebSocket at /echo, which sends every message back.
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,7 @@ fn serve(arguments: &Arguments) -> io::Result<()> {
         .subprotocol("chat")
         .subprotocol("superchat")
         .check(check_path)
-        .http(page::answer);
+        .http(plain_http::answer);
     let address = server.local_addr()?;
     let clones: Vec<Server> = (1..shards.get())
         .map(|_| server.try_clone())
