@@ -20,7 +20,9 @@ use crate::budget::Budget;
 use crate::buffer;
 use crate::driver::{Driver, drive, drive_with_handler};
 use crate::error::{AcceptError, BoxError, Ended};
-use crate::rewind::{Plain, Request, Rewind};
+use crate::plain::Plain;
+use crate::request::Request;
+use crate::rewind::Rewind;
 use crate::shared::Shared;
 use crate::socket::WebSocket;
 
