@@ -42,6 +42,7 @@ mod driver;
 mod error;
 mod gate;
 mod inbound;
+mod listen;
 mod open;
 mod outbox;
 mod plain;

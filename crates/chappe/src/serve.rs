@@ -26,6 +26,7 @@ use crate::buffer;
 use crate::counters::{Counters, Counts};
 use crate::error::{AcceptError, BoxError, Ended};
 use crate::gate::{Gate, Slot};
+use crate::listen::Patience;
 use crate::open::{OpenConnections, Place};
 use crate::request::Request;
 use crate::rewind::Rewind;
@@ -128,7 +129,7 @@ impl Server {
         };
         let settings = Settings {
             acceptor: Acceptor::new().hosts(hosts),
-            gate: Arc::new(Gate::new(unix::connections_possible(), None)),
+            gate: Arc::new(Gate::new(unix::files_left().max(1), None)),
             http: None,
             shutdown_timeout: Duration::from_secs(10),
         };
@@ -339,32 +340,15 @@ where
     F: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
     async fn accept_all(self: &Arc<Self>, listener: &TcpListener) -> io::Result<()> {
-        let mut exhausted = false;
+        let mut patience = Patience::new();
+        let freed = &self.settings.gate.freed;
         loop {
-            match listener.accept().await {
-                Ok((stream, address)) => {
-                    exhausted = false;
-                    match self.settings.gate.enter(address.ip()) {
-                        Some(slot) => self.handle(stream, slot),
-                        None => self.turn_away(stream),
-                    }
-                }
-                Err(error) if unix::is_exhausted(&error) => {
-                    if !std::mem::replace(&mut exhausted, true) {
-                        tracing::warn!(%error, "can't accept until a connection ends; raise the limit on open files");
-                    }
-                    self.wait_for_a_descriptor().await;
-                }
-                Err(error) if unix::is_clients_fault(&error) => {}
-                Err(error) => return Err(error),
+            let (stream, address) = patience.accept(|| listener.accept(), freed).await?;
+            match self.settings.gate.enter(address.ip()) {
+                Some(slot) => self.handle(stream, slot),
+                None => self.turn_away(stream),
             }
         }
-    }
-
-    /// Other parts of the process may free one too, so it does not wait for a slot alone.
-    async fn wait_for_a_descriptor(&self) {
-        let freed = self.settings.gate.freed.notified();
-        let _ = tokio::time::timeout(EXHAUSTED_PAUSE, freed).await;
     }
 
     /// The caps are reached: says so and closes. Beyond a few at a time it only closes.
@@ -470,6 +454,3 @@ const REFUSALS_MAX: usize = 8;
 
 /// How long one that found no slot gets to read so.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long to wait before accepting is tried again when nothing was freed.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(250);
