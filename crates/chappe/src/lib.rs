@@ -62,7 +62,7 @@ pub use chappe_proto::{
     Cause, CloseCode, CloseFrame, Limits, Message, Prepared, ProtocolError, Side, State, Utf8Bytes,
 };
 pub use connect::{Connector, connect};
-pub use counters::Counters;
+pub use counters::{Counters, Monitor};
 pub use error::{AcceptError, BoxError, CloseError, ConnectError, Ended, SendError};
 pub use plain::Plain;
 pub use request::Request;

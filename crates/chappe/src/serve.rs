@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::accept::{Accepted, Acceptor, refuse};
 use crate::budget::Budget;
 use crate::buffer;
-use crate::counters::{Counters, Counts};
+use crate::counters::{Counters, Counts, Monitor};
 use crate::error::{AcceptError, BoxError, Ended};
 use crate::gate::{Gate, Slot};
 use crate::listen::Patience;
@@ -96,6 +96,8 @@ struct Settings {
     acceptor: Acceptor,
     gate: Arc<Gate>,
     http: Option<Http>,
+    /// How many refusals may be under way that hold no slot, on all clones.
+    refusals: Arc<Semaphore>,
     shutdown_timeout: Duration,
 }
 
@@ -129,8 +131,9 @@ impl Server {
         };
         let settings = Settings {
             acceptor: Acceptor::new().hosts(hosts),
-            gate: Arc::new(Gate::new(unix::files_left().max(1), None)),
+            gate: Arc::new(Gate::new(unix::files_left())),
             http: None,
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             shutdown_timeout: Duration::from_secs(10),
         };
         Ok(Self {
@@ -140,7 +143,8 @@ impl Server {
         })
     }
 
-    /// Another server on the same socket, for another runtime: caps and counts are shared.
+    /// Another server on the same socket, for another runtime: caps and counts are shared. When one
+    /// stops, the others go on; only when all have stopped is the address free.
     ///
     /// # Errors
     ///
@@ -203,21 +207,21 @@ impl Server {
     /// Caps the connections in all, those in their handshake and plain HTTP included; others are
     /// answered with 503.
     ///
-    /// Default: what the limit on open files leaves, less a reserve.
+    /// The cap is one for all clones. Default: what the limit on open files leaves when the last
+    /// of them begins to run, less a reserve.
     #[must_use]
-    pub fn connections_max(mut self, connections: usize) -> Self {
-        let per_address = self.settings.gate.per_address_max();
-        self.settings.gate = Arc::new(Gate::new(connections, per_address));
+    pub fn connections_max(self, connections: usize) -> Self {
+        self.settings.gate.set_connections_max(connections);
         self
     }
 
     /// Caps the connections per address; others are answered with 503. Loopback is not counted.
     ///
-    /// Default: no cap, as thousands of people may share one address.
+    /// The cap is one for all clones, and is to be set before any of them runs. Default: no cap, as
+    /// thousands of people may share one address.
     #[must_use]
-    pub fn connections_per_address_max(mut self, connections: usize) -> Self {
-        let in_all = self.settings.gate.connections_max();
-        self.settings.gate = Arc::new(Gate::new(in_all, Some(connections)));
+    pub fn connections_per_address_max(self, connections: usize) -> Self {
+        self.settings.gate.set_per_address_max(connections);
         self
     }
 
@@ -261,6 +265,12 @@ impl Server {
         self.settings.gate.connections()
     }
 
+    /// Looks at the server from outside, where counts are wanted while it runs: unlike a clone it
+    /// does not keep the address taken.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.counts.clone(), self.settings.gate.clone())
+    }
+
     /// Runs the handler for each connection, without end; see [`serve`].
     ///
     /// # Errors
@@ -274,9 +284,13 @@ impl Server {
         self.run_until(handler, std::future::pending()).await
     }
 
-    /// Runs the handler for each connection until `stop` is done. Then no more connections are
-    /// accepted, those that are open are closed with 1001, and what has not ended within
-    /// [`shutdown_timeout`](Self::shutdown_timeout) is dropped.
+    /// Runs the handler for each connection until `stop` is done.
+    ///
+    /// Then the socket is closed, so that others may listen on the address (unless there are clones
+    /// that go on). Connections that are open are closed with 1001, and plain HTTP requests are
+    /// still answered; what has not ended within [`shutdown_timeout`](Self::shutdown_timeout) is
+    /// dropped. Who is in a handshake, is being refused, or has nothing to be answered is dropped at
+    /// once.
     ///
     /// # Errors
     ///
@@ -287,11 +301,12 @@ impl Server {
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
         let listener = TcpListener::from_std(self.listener)?;
+        // Other runtimes, and what the application opened, have taken theirs.
+        self.settings.gate.lower(unix::files_left());
         let front = Arc::new(Front {
             settings: self.settings,
             counts: self.counts,
             connections: OpenConnections::default(),
-            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             handler,
         });
         let mut stop = pin!(stop);
@@ -329,8 +344,6 @@ struct Front<H> {
     settings: Settings,
     counts: Arc<Counts>,
     connections: OpenConnections,
-    /// How many refusals may be under way that hold no slot.
-    refusals: Arc<Semaphore>,
     handler: H,
 }
 
@@ -354,7 +367,7 @@ where
     /// The caps are reached: says so and closes. Beyond a few at a time it only closes.
     fn turn_away(&self, stream: TcpStream) {
         self.counts.refuse(Refusal::Full.name());
-        if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
+        if let Ok(permit) = self.settings.refusals.clone().try_acquire_owned() {
             tokio::spawn(async move {
                 refuse(stream, &Refusal::Full, TURN_AWAY_TIMEOUT).await;
                 drop(permit);

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chappe::{BoxError, Refusal, Request, Server, WebSocket};
+use chappe::{BoxError, Monitor, Refusal, Request, Server, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ use crate::frame::{self, Frame};
 /// A server that runs until it is told to stop, and what is known of it from outside.
 struct Running {
     address: SocketAddr,
-    watch: Server,
+    watch: Monitor,
     stop: oneshot::Sender<()>,
     task: JoinHandle<io::Result<()>>,
 }
@@ -49,7 +49,7 @@ where
     F: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
     let address = server.local_addr().unwrap();
-    let watch = server.try_clone().unwrap();
+    let watch = server.monitor();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(server.run_until(handler, async { drop(stopped.await) }));
     Running {
@@ -332,6 +332,45 @@ async fn stopping_takes_no_connection_any_more() {
         .unwrap();
     let error = TcpStream::connect(address).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn address_is_free_as_soon_as_the_server_is_told_to_stop() {
+    let server = server().await;
+    let clone = server.try_clone().unwrap();
+    let running = run(server, echo);
+    let other = run(clone, echo);
+    let mut client = Client::open(running.address).await;
+    running.stop.send(()).unwrap();
+    other.stop.send(()).unwrap();
+    assert_eq!(
+        client.frame().await,
+        Frame::close(1001, "server shuts down")
+    );
+    other.task.await.unwrap().unwrap();
+    // The client has not answered, so the server waits for it.
+    assert_eq!(running.watch.connections(), 1);
+    let error = TcpStream::connect(running.address).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    let successor = run(Server::bind(running.address).await.unwrap(), echo);
+    drop(Client::open(running.address).await);
+    successor.stop().await;
+    client.answer(1001).await;
+    running.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn caps_that_are_set_on_a_clone_hold_for_all() {
+    let server = server().await;
+    let clone = server.try_clone().unwrap().connections_max(1);
+    assert_eq!(server.monitor().connections_max(), 1);
+    drop(clone);
+    let running = run(server, echo);
+    let first = Client::open(running.address).await;
+    let head = Client::new(running.address).await.head().await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    drop(first);
+    running.stop().await;
 }
 
 #[tokio::test]
