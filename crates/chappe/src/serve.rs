@@ -102,7 +102,8 @@ struct Settings {
 }
 
 impl Server {
-    /// Listens on an address.
+    /// Listens on an address, or on the first of several that can be listened on. As many
+    /// connections wait to be accepted as the system allows (`net.core.somaxconn` on Linux).
     ///
     /// On loopback, only requests to `localhost`, `127.0.0.1`, `[::1]` or the address itself are
     /// answered ([`hosts`](Self::hosts) says otherwise).
@@ -111,10 +112,15 @@ impl Server {
     ///
     /// When the address can't be listened on.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        Self::from_listener(TcpListener::bind(address).await?.into_std()?)
+        let listener = TcpListener::bind(address).await?;
+        // It listens already, with a queue that a burst of connections fills: then each of them
+        // that finds no room tries again a second later. The system cuts the length to its own.
+        SockRef::from(&listener).listen(i32::MAX)?;
+        Self::from_listener(listener.into_std()?)
     }
 
-    /// Serves on a socket that listens already.
+    /// Serves on a socket that listens already. How many connections may wait on it to be accepted
+    /// is as whoever made it has chosen; it is few by default.
     ///
     /// # Errors
     ///

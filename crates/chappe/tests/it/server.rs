@@ -360,6 +360,25 @@ async fn address_is_free_as_soon_as_the_server_is_told_to_stop() {
 }
 
 #[tokio::test]
+async fn burst_of_connections_waits_to_be_accepted() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    // More than what listening asks for by default, in the standard library and in tokio.
+    let burst = 1_100.min(most);
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let server = server().await;
+    let address = server.local_addr().unwrap();
+    let mut clients = Vec::new();
+    for number in 0..burst {
+        // Who finds no room is told nothing, and tries again after a second.
+        let connect = tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(address));
+        let connected = connect.await;
+        assert!(connected.is_ok(), "the queue is full after {number}");
+        clients.push(connected.unwrap().unwrap());
+    }
+}
+
+#[tokio::test]
 async fn caps_that_are_set_on_a_clone_hold_for_all() {
     let server = server().await;
     let clone = server.try_clone().unwrap().connections_max(1);
