@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 
 fn chappe(arguments: &[&str]) -> Command {
@@ -41,12 +41,13 @@ impl Server {
         }
     }
 
-    /// Sends a request and reads until the server closes.
+    /// Sends a request and nothing more, and reads until the server closes.
     fn ask(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream
             .write_all(request.replace('\n', "\r\n").as_bytes())
             .unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
         response
@@ -113,7 +114,6 @@ fn page_and_its_files_come_with_a_policy() {
             head.contains("x-content-type-options: nosniff\r\n"),
             "{path}: {head}"
         );
-        assert!(head.contains("connection: close\r\n"), "{path}: {head}");
         assert!(body.contains(content), "{path} should contain {content}");
     }
 }
@@ -160,6 +160,64 @@ fn what_is_not_the_page_is_answered_in_words() {
             "{request} should be told {words:?}, got {response}"
         );
     }
+}
+
+#[test]
+fn client_that_ends_its_side_gets_its_answer_each_time() {
+    let server = Server::start("2");
+    for _ in 0..300 {
+        let response = server.get("/icon.svg");
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        assert!(response.ends_with("</svg>\n"), "{response}");
+    }
+}
+
+#[test]
+fn health_checks_are_answered() {
+    let server = Server::start("1");
+    let rows = [
+        ("OPTIONS / HTTP/1.0\nHost: localhost\n\n", true),
+        ("OPTIONS / HTTP/1.1\nHost: localhost\n\n", true),
+        ("GET / HTTP/1.0\nHost: localhost\n\n", true),
+        ("HEAD / HTTP/1.1\nHost: localhost\n\n", false),
+    ];
+    for (request, has_body) in rows {
+        let response = server.ask(request);
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 OK\r\n"), "{request}{head}");
+        assert!(head.contains("content-length: "), "{request}{head}");
+        assert_eq!(!body.is_empty(), has_body, "{request}{response}");
+    }
+    let refused = server.ask("HEAD / HTTP/1.1\nHost: evil.example\n\n");
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    assert!(refused.ends_with("\r\n\r\n"), "{refused}");
+}
+
+#[test]
+fn connection_serves_requests_and_then_a_websocket() {
+    let server = Server::start("1");
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let get = "GET /icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
+    let upgrade = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                   Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Sec-WebSocket-Version: 13\r\n\r\n";
+    let mut received = String::new();
+    for (request, end) in [(get, "</svg>\n"), (post, "GET it\n"), (upgrade, "\r\n\r\n")] {
+        stream.write_all(request.as_bytes()).unwrap();
+        received.clear();
+        while !received.ends_with(end) {
+            let mut bytes = [0; 1_000];
+            let length = stream.read(&mut bytes).unwrap();
+            assert_ne!(length, 0, "closed after {received}");
+            received += std::str::from_utf8(&bytes[..length]).unwrap();
+        }
+    }
+    assert!(received.starts_with("HTTP/1.1 101 "), "{received}");
+    stream.write_all(b"\x81\x80\0\0\0\0").unwrap();
+    let mut echo = [0; 2];
+    stream.read_exact(&mut echo).unwrap();
+    assert_eq!(echo, *b"\x81\0");
 }
 
 #[test]

@@ -16,11 +16,12 @@ use std::time::Duration;
 use chappe_proto::Limits;
 use chappe_proto::handshake::{Hosts, Origins, Refusal};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::accept::{Accepted, Acceptor, refuse};
+use crate::accept::{Accepted, Acceptor, linger, read, refuse};
 use crate::budget::Budget;
 use crate::buffer;
 use crate::counters::{Counters, Counts, Monitor};
@@ -28,8 +29,8 @@ use crate::error::{AcceptError, BoxError, Ended};
 use crate::gate::{Gate, Slot};
 use crate::listen::Patience;
 use crate::open::{OpenConnections, Place};
+use crate::plain::Plain;
 use crate::request::Request;
-use crate::rewind::Rewind;
 use crate::socket::WebSocket;
 use crate::trim::trim;
 use crate::unix;
@@ -65,8 +66,8 @@ where
 }
 
 /// Answers plain HTTP requests.
-type Http =
-    Arc<dyn Fn(Rewind<TcpStream>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+type Http = Arc<dyn Fn(Plain<TcpStream>) -> Answer + Send + Sync>;
+type Answer = Pin<Box<dyn Future<Output = Option<Plain<TcpStream>>> + Send>>;
 
 /// Accepts connections on an address, with more than the defaults.
 ///
@@ -238,17 +239,42 @@ impl Server {
         self
     }
 
-    /// Lets an HTTP stack answer requests that are no WebSocket handshakes, on the same port. It
-    /// gets the stream with the request whole. Default: they are answered with 426.
+    /// Lets an HTTP stack answer requests that are no WebSocket handshakes, on the same port.
+    /// Default: they are answered with 426.
+    ///
+    /// `answer` gets each such request on the stream it came on, and answers it. It has as much time
+    /// as it takes: a bound is its own. Then it gives the request back, and the next one on the
+    /// connection is read as the first was, which may ask for a WebSocket: the same limits, origins
+    /// and hosts hold for it, the same check, and the connection has kept its slot. If none comes
+    /// within 75 s, the connection is closed; so is it if it can't go on
+    /// ([`Plain::can_go_on`] says when), once the client has had time to read the answer.
+    ///
+    /// `None` says that `answer` is done with the connection by itself. An HTTP stack that reads
+    /// further requests from [`Plain::into_stream`] ends so; it is not told when the server stops.
+    ///
+    /// ```no_run
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # async fn run() -> std::io::Result<()> {
+    /// let server = chappe::Server::bind("127.0.0.1:9001").await?.http(|mut plain| async move {
+    ///     // As long as a client likes, so with a bound; else what is left closes the connection.
+    ///     (&mut plain).take(64 * 1024).read_to_end(&mut Vec::new()).await.ok()?;
+    ///     let response = match plain.request().uri().path() {
+    ///         "/health" => "HTTP/1.1 204 No Content\r\n\r\n",
+    ///         _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    ///     };
+    ///     plain.write_all(response.as_bytes()).await.ok()?;
+    ///     Some(plain)
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn http<F>(
-        mut self,
-        answer: impl Fn(Rewind<TcpStream>) -> F + Send + Sync + 'static,
-    ) -> Self
+    pub fn http<F>(mut self, answer: impl Fn(Plain<TcpStream>) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output = Option<Plain<TcpStream>>> + Send + 'static,
     {
-        self.settings.http = Some(Arc::new(move |stream| Box::pin(answer(stream))));
+        self.settings.http = Some(Arc::new(move |plain| Box::pin(answer(plain))));
         self
     }
 
@@ -374,15 +400,18 @@ where
     fn turn_away(&self, stream: TcpStream) {
         self.counts.refuse(Refusal::Full.name());
         if let Ok(permit) = self.settings.refusals.clone().try_acquire_owned() {
-            tokio::spawn(async move {
-                refuse(stream, &Refusal::Full, TURN_AWAY_TIMEOUT).await;
-                drop(permit);
+            let place = Arc::new(self.connections.enter(None, self.counts.clone()));
+            let held = (permit, place.clone());
+            let task = tokio::spawn(async move {
+                refuse(stream, &Refusal::Full, None, LINGER_TIMEOUT).await;
+                drop(held);
             });
+            place.set_task(task.abort_handle());
         }
     }
 
     fn handle(self: &Arc<Self>, stream: TcpStream, slot: Slot) {
-        let place = Arc::new(self.connections.enter(slot, self.counts.clone()));
+        let place = Arc::new(self.connections.enter(Some(slot), self.counts.clone()));
         let held = place.clone();
         let mut stage = Stage::Handshake(Box::pin(self.clone().handshake(stream, place.clone())));
         // No `async` block: it would have room for each stage, and for the second one twice.
@@ -405,33 +434,47 @@ where
         place.set_task(task.abort_handle());
     }
 
-    /// Gives what is to be run for the connection, if it comes to be one; else the request was
-    /// answered.
+    /// Gives what is to be run for the connection, if it comes to be one; else all of its requests
+    /// were answered.
     async fn handshake(
         self: Arc<Self>,
-        stream: TcpStream,
+        mut stream: TcpStream,
         place: Arc<Place>,
     ) -> Option<impl Future<Output = Ended> + Unpin> {
-        let plain = match self.settings.acceptor.handshake(stream).await {
-            Ok(accepted) => return Some(self.open(accepted, &place)),
-            Err(AcceptError::Http(plain)) => plain.into_stream(),
-            Err(AcceptError::Refused(refusal)) => {
-                tracing::debug!(%refusal, "handshake refused");
-                self.counts.refuse(refusal.name());
-                return None;
-            }
-            Err(AcceptError::Io(error)) => {
-                tracing::debug!(%error, "stream failed before the handshake");
-                self.counts.refuse("io");
-                return None;
-            }
-        };
-        self.counts.pass_to_http();
-        match &self.settings.http {
-            Some(answer) => answer(plain).await,
-            None => refuse(plain, &Refusal::NotUpgrade, TURN_AWAY_TIMEOUT).await,
+        let mut received = Vec::new();
+        loop {
+            let handshake = self.settings.acceptor.handshake_after(received, stream);
+            let plain = match handshake.await {
+                Ok(accepted) => return Some(self.open(accepted, &place)),
+                Err(AcceptError::Http(plain)) => plain,
+                Err(AcceptError::Refused(refusal)) => {
+                    tracing::debug!(%refusal, "handshake refused");
+                    self.counts.refuse(refusal.name());
+                    return None;
+                }
+                Err(AcceptError::Io(error)) => {
+                    tracing::debug!(%error, "stream failed before the handshake");
+                    self.counts.refuse("io");
+                    return None;
+                }
+            };
+            let answered = self.answer(*plain, &place).await?;
+            (received, stream) = next_request(answered).await?;
         }
-        None
+    }
+
+    /// Has a plain HTTP request answered; gives it back if another one may follow.
+    async fn answer(&self, plain: Plain<TcpStream>, place: &Place) -> Option<Plain<TcpStream>> {
+        self.counts.pass_to_http();
+        let Some(answer) = &self.settings.http else {
+            let method = plain.request().method().clone();
+            let stream = plain.into_stream();
+            refuse(stream, &Refusal::NotUpgrade, Some(&method), LINGER_TIMEOUT).await;
+            return None;
+        };
+        place.begin_answer();
+        let answered = answer(plain).await;
+        place.end_answer().then_some(answered)?
     }
 
     fn open(
@@ -444,6 +487,26 @@ where
         place.set_shared(&accepted.shared);
         accepted.run(self.handler.clone())
     }
+}
+
+/// Waits for the next request on a connection; gives its first bytes, and the stream. `None` where
+/// none comes.
+async fn next_request<S>(answered: Plain<S>) -> Option<(Vec<u8>, S)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let can_go_on = answered.can_go_on();
+    let mut stream = answered.into_stream();
+    if !can_go_on {
+        let _ = timeout(LINGER_TIMEOUT, linger(&mut stream)).await;
+        return None;
+    }
+    let (received, mut stream) = stream.into_parts();
+    if !received.is_empty() {
+        return Some((received, stream));
+    }
+    let received = timeout(IDLE_TIMEOUT, read(&mut stream, <[u8]>::to_vec)).await;
+    Some((received.ok()?.ok()??, stream))
 }
 
 /// What the task of a connection is at.
@@ -471,5 +534,61 @@ async fn give_memory_back(budget: &Budget) -> Infallible {
 /// Refusals under way at a time to those who found no slot.
 const REFUSALS_MAX: usize = 8;
 
-/// How long one that found no slot gets to read so.
-const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a client gets to read the last response.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a connection is kept for another request. Longer than the minute that load balancers
+/// keep theirs for: else they send a request on one that was just closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A request that was answered, and the client that it came from.
+    async fn answered(head: &str) -> (Plain<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+        let (mut client, stream) = tokio::io::duplex(1_000);
+        client
+            .write_all(head.as_bytes())
+            .await
+            .expect("there is room");
+        let result = Acceptor::new().accept(stream).await;
+        let Err(AcceptError::Http(mut plain)) = result else {
+            panic!("{result:?}");
+        };
+        plain
+            .read_to_end(&mut Vec::new())
+            .await
+            .expect("it was received");
+        (*plain, client)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_is_kept_75_s_for_another_request() {
+        let head = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let (plain, mut client) = answered(head).await;
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(74)).await;
+            client.write_all(b"GE").await.expect("there is room");
+        };
+        let (next, ()) = tokio::join!(next_request(plain), late);
+        let (received, _) = next.expect("it came in time");
+        assert_eq!(received, b"GE");
+
+        let (plain, _client) = answered(head).await;
+        let begin = Instant::now();
+        assert!(next_request(plain).await.is_none());
+        assert_eq!(begin.elapsed().as_secs(), 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_gets_a_second_to_read_the_last_answer() {
+        let head = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let (plain, _client) = answered(head).await;
+        let begin = Instant::now();
+        assert!(next_request(plain).await.is_none());
+        assert_eq!(begin.elapsed().as_secs(), 1);
+    }
+}

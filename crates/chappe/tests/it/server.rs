@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::endpoint::{REQUEST, echo};
+use crate::endpoint::{REQUEST, echo, limits};
 use crate::frame::{self, Frame};
 
 /// A server that runs until it is told to stop, and what is known of it from outside.
@@ -268,22 +268,22 @@ async fn what_happened_is_counted_by_name() {
 
 #[tokio::test]
 async fn plain_requests_go_to_the_http_stack_whole_and_without_delay() {
-    let server = server().await.http(|mut stream| async move {
+    let server = server().await.http(|mut plain| async move {
         assert!(
-            stream.get_ref().nodelay().unwrap(),
+            plain.get_ref().nodelay().unwrap(),
             "small responses would wait"
         );
         let mut request = String::new();
-        stream.read_to_string(&mut request).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream.shutdown().await.unwrap();
+        plain.read_to_string(&mut request).await.unwrap();
+        plain.write_all(request.as_bytes()).await.unwrap();
+        plain.shutdown().await.unwrap();
+        Some(plain)
     });
     let running = run(server, echo);
     let request = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
     let mut client = Client::new(running.address).await;
     client.send(request).await;
-    client.stream.shutdown().await.unwrap();
-    assert_eq!(client.rest().await, request);
+    assert_eq!(client.rest().await, request, "it ends with the body");
     let mut other = Client::open(running.address).await;
     other.send(frame::text("hello")).await;
     assert_eq!(
@@ -293,6 +293,145 @@ async fn plain_requests_go_to_the_http_stack_whole_and_without_delay() {
     );
     assert_eq!(running.watch.counters().http, 1);
     drop(other);
+    running.stop().await;
+}
+
+const PLAIN: &str = "GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// A server whose answers to plain requests are their paths. Bodies are not read.
+async fn server_of_paths() -> Server {
+    server().await.http(|mut plain| async move {
+        let mut head = vec![0; PLAIN.len()];
+        plain.read_exact(&mut head).await.unwrap();
+        let path = plain.request().uri().path().to_owned();
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nPath: {path}\r\n\r\n");
+        plain.write_all(response.as_bytes()).await.unwrap();
+        Some(plain)
+    })
+}
+
+#[tokio::test]
+async fn later_request_on_a_connection_may_ask_for_a_websocket() {
+    let running = run(server_of_paths().await, echo);
+    // One after the other, and all in one piece.
+    for pieces in [
+        [PLAIN, PLAIN, REQUEST].to_vec(),
+        vec![&[PLAIN, PLAIN, REQUEST].concat()],
+    ] {
+        let mut client = Client::new(running.address).await;
+        let mut heads = Vec::new();
+        for piece in &pieces {
+            client.send(piece).await;
+            if pieces.len() > 1 {
+                heads.push(client.head().await);
+            }
+        }
+        while heads.len() < 3 {
+            heads.push(client.head().await);
+        }
+        assert!(heads[0].contains("Path: /plain"), "{heads:?}");
+        assert!(heads[1].contains("Path: /plain"), "{heads:?}");
+        assert!(heads[2].starts_with("HTTP/1.1 101 "), "{heads:?}");
+        client.send(frame::text("hello")).await;
+        assert_eq!(client.frame().await, Frame::text("hello"));
+        assert_eq!(
+            running.watch.connections(),
+            1,
+            "its slot is one all the time"
+        );
+        client.send(frame::close(1000, "")).await;
+        assert_eq!(client.frame().await, Frame::close(1000, ""));
+        assert_eq!(client.rest().await, "");
+        drop(client);
+        running.connections(0).await;
+    }
+    let counters = running.watch.counters();
+    assert_eq!((counters.accepted, counters.http), (2, 4));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn later_request_is_refused_like_a_first_one() {
+    let check = |request: &Request| match request.uri().path() {
+        "/chat" => Ok(()),
+        _ => Err(Refusal::Application {
+            status: http::StatusCode::NOT_FOUND,
+            text: "no".into(),
+        }),
+    };
+    let running = run(server_of_paths().await.check(check), echo);
+    let rows = [
+        (REQUEST.replace("chat", "other"), 404, "application"),
+        (REQUEST.replace("localhost", "evil.example"), 403, "host"),
+        (PLAIN.replace("localhost", "evil.example"), 403, "host"),
+        (
+            REQUEST.replace("Host:", "Origin: https://evil.example\r\nHost:"),
+            403,
+            "origin",
+        ),
+        (format!("{REQUEST}early"), 400, "early_data"),
+        (PLAIN.replace("\r\n", "\n"), 400, "bare_lf"),
+    ];
+    for (request, status, name) in rows {
+        let before = running.watch.counters().refused.get(name).copied();
+        let mut client = Client::new(running.address).await;
+        client.send(format!("{PLAIN}{request}")).await;
+        assert!(client.head().await.contains("Path: /plain"));
+        let head = client.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        client.stream.shutdown().await.unwrap();
+        client.rest().await;
+        running.connections(0).await;
+        let after = running.watch.counters().refused.get(name).copied();
+        assert_eq!(after.unwrap_or(0), before.unwrap_or(0) + 1, "{name}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn connection_that_can_not_go_on_is_closed_after_the_answer() {
+    let running = run(server_of_paths().await, echo);
+    let more = |header: &str| PLAIN.replace("\r\n\r\n", &format!("\r\n{header}\r\n\r\n"));
+    let rows = [
+        more("Connection: close"),
+        PLAIN.replace("HTTP/1.1", "HTTP/1.0"),
+        more("Content-Length: 4") + "body",
+        more("Transfer-Encoding: chunked") + "0\r\n\r\n",
+    ];
+    for request in rows {
+        let mut client = Client::new(running.address).await;
+        // What follows is not read as a request.
+        client.send(format!("{request}{REQUEST}")).await;
+        let head = client.head().await;
+        assert!(head.contains("Path: /plain"), "{head} to {request}");
+        assert_eq!(client.rest().await, "", "after {request}");
+    }
+    assert_eq!(running.watch.counters().accepted, 0);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn refused_head_request_gets_no_body() {
+    let running = run(server().await, echo);
+    let rows = [
+        (PLAIN.replace("GET", "HEAD"), 426),
+        (
+            PLAIN
+                .replace("GET", "HEAD")
+                .replace("localhost", "evil.example"),
+            403,
+        ),
+        (REQUEST.replace("GET", "HEAD"), 405),
+    ];
+    for (request, status) in rows {
+        let mut client = Client::new(running.address).await;
+        client.send(&request).await;
+        let head = client.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.contains("Content-Length: "), "{head}");
+        client.stream.shutdown().await.unwrap();
+        assert_eq!(client.rest().await, "", "to {request}");
+    }
     running.stop().await;
 }
 
@@ -417,21 +556,75 @@ async fn stopping_drops_what_does_not_end_in_time() {
 }
 
 #[tokio::test]
-async fn connection_whose_handshake_ends_while_the_server_stops_is_closed_too() {
-    let running = run(server().await, echo);
-    let mut client = Client::new(running.address).await;
-    running.connections(1).await;
+async fn stopping_waits_for_nobody_who_is_owed_nothing() {
+    let hour = Duration::from_secs(3_600);
+    let limits = limits(|limits| {
+        limits.handshake_timeout = hour;
+        limits.close_timeout = hour;
+    });
+    let server = server_of_paths().await.limits(limits);
+    let server = server.connections_max(4).shutdown_timeout(hour);
+    let running = run(server, echo);
+    let silent = Client::new(running.address).await;
+    let mut half = Client::new(running.address).await;
+    half.send(&REQUEST[..50]).await;
+    // It does not close its side, so the refusal is still under way.
+    let mut refused = Client::new(running.address).await;
+    refused.send(REQUEST.replace("GET", "PUT")).await;
+    let head = refused.head().await;
+    assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
+    let mut idle = Client::new(running.address).await;
+    idle.send(PLAIN).await;
+    idle.head().await;
+    running.connections(4).await;
+    let mut turned_away = Client::new(running.address).await;
+    let head = turned_away.head().await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     running.stop.send(()).unwrap();
-    tokio::task::yield_now().await;
-    client.send(REQUEST).await;
-    let head = client.head().await;
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    assert_eq!(
-        client.frame().await,
-        Frame::close(1001, "server shuts down")
-    );
-    client.answer(1001).await;
     running.task.await.unwrap().unwrap();
+    assert_eq!(running.watch.connections(), 0);
+    for mut client in [silent, half, idle] {
+        let mut byte = [0];
+        // It is a reset where bytes of the client's were not read.
+        let read = client.stream.read(&mut byte).await.unwrap_or(0);
+        assert_eq!(read, 0);
+    }
+}
+
+#[tokio::test]
+async fn stopping_waits_for_what_is_being_answered_and_for_no_further_request() {
+    let (asked, was_asked) = oneshot::channel();
+    let (answer, may_answer) = oneshot::channel::<()>();
+    let parts = std::sync::Mutex::new(Some((asked, may_answer)));
+    let server = server().await.http(move |mut plain| {
+        let (asked, may_answer) = parts.lock().unwrap().take().unwrap();
+        async move {
+            asked.send(()).unwrap();
+            may_answer.await.unwrap();
+            let mut request = Vec::new();
+            plain.read_to_end(&mut request).await.unwrap();
+            plain
+                .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+                .await
+                .unwrap();
+            Some(plain)
+        }
+    });
+    let running = run(server, echo);
+    let mut client = Client::new(running.address).await;
+    client.send(format!("{PLAIN}{REQUEST}")).await;
+    was_asked.await.unwrap();
+    running.stop.send(()).unwrap();
+    while TcpStream::connect(running.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.watch.connections(), 1);
+    answer.send(()).unwrap();
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 204 "), "{head}");
+    assert_eq!(client.rest().await, "");
+    running.task.await.unwrap().unwrap();
+    assert_eq!(running.watch.counters().accepted, 0);
 }
 
 #[test]
