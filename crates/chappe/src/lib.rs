@@ -40,6 +40,7 @@ mod connect;
 mod counters;
 mod driver;
 mod error;
+mod front;
 mod gate;
 mod inbound;
 mod listen;
