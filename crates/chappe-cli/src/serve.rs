@@ -16,7 +16,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::{complain, plain_http};
+use crate::log::complain;
+use crate::plain_http;
 
 /// Serves a page that talks through a WebSocket at /echo, which sends every message back.
 #[derive(Debug, clap::Args)]
