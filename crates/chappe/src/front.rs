@@ -21,7 +21,7 @@ use crate::accept::{Accepted, Acceptor, linger, read, refuse};
 use crate::counters::Counts;
 use crate::error::{AcceptError, BoxError, Ended};
 use crate::gate::{Gate, Slot};
-use crate::listen::Patience;
+use crate::listen::{Patience, Told};
 use crate::open::{OpenConnections, Place};
 use crate::plain::Plain;
 use crate::request::Request;
@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) http: Option<Http>,
     /// How many refusals may be under way that hold no slot, on all clones.
     pub(crate) refusals: Arc<Semaphore>,
+    /// What was logged of accepting, on all clones.
+    pub(crate) told: Arc<Told>,
     pub(crate) shutdown_timeout: Duration,
 }
 
@@ -57,7 +59,7 @@ where
 {
     /// Accepts and serves connections, until the listener is broken.
     pub(crate) async fn accept_all(self: &Arc<Self>, listener: &TcpListener) -> io::Result<()> {
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(self.settings.told.clone());
         let freed = &self.settings.gate.freed;
         loop {
             let (stream, address) = patience.accept(|| listener.accept(), freed).await?;

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -13,20 +14,24 @@ use tokio::time::{Instant, timeout};
 
 use crate::unix::{self, AcceptFault};
 
+/// The errors that were logged, by number, and when: of all who accept on a socket, as what one of
+/// them meets the others do too.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<Vec<(Option<i32>, Instant)>>);
+
 /// How to go on after failures.
 #[derive(Debug)]
 pub(crate) struct Patience {
     /// How long to wait before the next attempt, if this one fails too.
     pause: Duration,
-    /// The errors that were logged, and when.
-    told: Vec<(Option<i32>, Instant)>,
+    told: Arc<Told>,
 }
 
 impl Patience {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(told: Arc<Told>) -> Self {
         Self {
             pause: PAUSE_MIN,
-            told: Vec::new(),
+            told,
         }
     }
 
@@ -58,7 +63,7 @@ impl Patience {
                 AcceptFault::Connection => {}
                 AcceptFault::Listener => return Err(error),
                 AcceptFault::Passing => {
-                    self.tell(&error);
+                    self.told.tell(&error);
                     if unix::are_files_exhausted(&error) {
                         let _ = timeout(self.pause, freed.notified()).await;
                     } else {
@@ -69,8 +74,10 @@ impl Patience {
             }
         }
     }
+}
 
-    fn tell(&mut self, error: &io::Error) {
+impl Told {
+    fn tell(&self, error: &io::Error) {
         if !self.is_news(error.raw_os_error(), Instant::now()) {
             return;
         }
@@ -85,15 +92,16 @@ impl Patience {
     }
 
     /// Whether an error of this number was not told for a while.
-    fn is_news(&mut self, number: Option<i32>, now: Instant) -> bool {
-        match self.told.iter_mut().find(|(known, _)| *known == number) {
+    fn is_news(&self, number: Option<i32>, now: Instant) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.iter_mut().find(|(known, _)| *known == number) {
             Some((_, at)) if now.duration_since(*at) < TOLD_AGAIN_AFTER => false,
             Some((_, at)) => {
                 *at = now;
                 true
             }
             None => {
-                self.told.push((number, now));
+                told.push((number, now));
                 true
             }
         }
@@ -124,7 +132,9 @@ mod tests {
                 .map(|&error| io::Error::from_raw_os_error(error));
             std::future::ready(error.map_or(Ok(()), Err))
         };
-        let result = Patience::new().accept(attempt, &Notify::new()).await;
+        let result = Patience::new(Arc::default())
+            .accept(attempt, &Notify::new())
+            .await;
         let result = result.map_err(|error| error.raw_os_error());
         (result, begin.elapsed())
     }
@@ -192,7 +202,7 @@ mod tests {
                 freed.notify_waiters();
             }
         };
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(Arc::default());
         tokio::select! {
             result = patience.accept(attempt, &freed) => result.expect("it passes"),
             () = free => {}
@@ -202,13 +212,13 @@ mod tests {
 
     #[test]
     fn error_is_told_once_a_minute_for_each_kind() {
-        let mut patience = Patience::new();
+        let told = Told::default();
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        assert!(patience.is_news(Some(libc::EMFILE), now));
-        assert!(!patience.is_news(Some(libc::EMFILE), now + second * 59));
-        assert!(patience.is_news(Some(libc::EPERM), now + second * 59));
-        assert!(patience.is_news(Some(libc::EMFILE), now + second * 60));
-        assert!(!patience.is_news(Some(libc::EPERM), now + second * 60));
+        assert!(told.is_news(Some(libc::EMFILE), now));
+        assert!(!told.is_news(Some(libc::EMFILE), now + second * 59));
+        assert!(told.is_news(Some(libc::EPERM), now + second * 59));
+        assert!(told.is_news(Some(libc::EMFILE), now + second * 60));
+        assert!(!told.is_news(Some(libc::EPERM), now + second * 60));
     }
 }

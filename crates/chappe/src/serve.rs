@@ -122,6 +122,7 @@ impl Server {
             gate: Arc::new(Gate::new(unix::files_left())),
             http: None,
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            told: Arc::default(),
             shutdown_timeout: Duration::from_secs(10),
         };
         Ok(Self {
