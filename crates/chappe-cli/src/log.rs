@@ -39,7 +39,7 @@ pub(crate) fn start() {
 
 /// Says what went wrong.
 pub(crate) fn complain(what: impl Display) {
-    QUEUE.push(format!("chappe: {what}\n").as_bytes());
+    QUEUE.push(format!("chappe: {what}\n").as_bytes(), COMPLAINTS_BYTES_MAX);
 }
 
 /// Waits until all is written that was logged, but not for long: the reader may have stopped.
@@ -88,7 +88,7 @@ struct Queue {
 }
 
 struct State {
-    /// Whole lines, at most [`QUEUE_BYTES_MAX`].
+    /// Whole lines, at most [`COMPLAINTS_BYTES_MAX`].
     lines: Vec<u8>,
     /// Lines for which there was no room.
     lost: u64,
@@ -108,10 +108,10 @@ impl Queue {
         }
     }
 
-    /// Queues a line, or counts it as lost.
-    fn push(&self, line: &[u8]) {
+    /// Queues a line, if there are then no more bytes than these; else counts it as lost.
+    fn push(&self, line: &[u8], bytes_max: usize) {
         let mut state = self.lock();
-        if state.lines.len() + line.len() > QUEUE_BYTES_MAX {
+        if state.lines.len() + line.len() > bytes_max {
             state.lost += 1;
             return;
         }
@@ -166,7 +166,7 @@ struct ToQueue;
 
 impl Write for ToQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        QUEUE.push(line);
+        QUEUE.push(line, LOG_BYTES_MAX);
         Ok(line.len())
     }
 
@@ -176,7 +176,10 @@ impl Write for ToQueue {
 }
 
 /// More than a thousand lines, beside what a pipe holds.
-const QUEUE_BYTES_MAX: usize = 256 * 1024;
+const LOG_BYTES_MAX: usize = 256 * 1024;
+
+/// Why the process ends is not to be lost behind what else was logged.
+const COMPLAINTS_BYTES_MAX: usize = LOG_BYTES_MAX + 64 * 1024;
 
 /// How long the end of the process is put off for a reader that is slow.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -190,11 +193,12 @@ mod tests {
         let queue = Queue::new();
         let line = [b'x'; 1024];
         for _ in 0..300 {
-            queue.push(&line);
+            queue.push(&line, LOG_BYTES_MAX);
         }
+        queue.push(b"why it ends", COMPLAINTS_BYTES_MAX);
         let (lines, lost) = queue.take();
-        assert_eq!((lines.len(), lost), (QUEUE_BYTES_MAX, 44));
-        queue.push(&line);
+        assert_eq!((lines.len(), lost), (LOG_BYTES_MAX + 11, 44));
+        queue.push(&line, LOG_BYTES_MAX);
         // What was taken is not yet written, so this waits.
         queue.flush(Duration::from_millis(1));
         let (lines, lost) = queue.take();

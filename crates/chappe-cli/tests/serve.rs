@@ -434,7 +434,7 @@ fn who_finds_no_descriptor_left_is_told_503() {
         assert!(clients.len() < limit, "of {limit}");
         // Each of those refused holds a descriptor for a second: else they had waited for each other.
         assert!(
-            begin.elapsed() < Duration::from_secs(4),
+            begin.elapsed() < Duration::from_secs(2),
             "{limit} for {shards}"
         );
         drop(clients);
@@ -470,7 +470,6 @@ fn log_lines_that_were_lost_are_told() {
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
     assert!(log.contains("log lines were lost"), "{log}");
-    assert!(log.lines().last().unwrap().contains("stopped"), "{log}");
 }
 
 #[test]
