@@ -11,12 +11,14 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use chappe::{BoxError, Refusal, Request, Server, WebSocket};
 use http::StatusCode;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::log::{self, complain};
 use crate::plain_http;
@@ -182,15 +184,24 @@ async fn wait(
     mut endings: mpsc::UnboundedReceiver<Ending>,
 ) -> Result<(), String> {
     let mut result = Ok(());
-    let mut stopping = false;
+    let mut deadline = None;
     loop {
+        let overdue = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = signals.recv() => {
-                if stopping {
+                if deadline.is_some() {
                     log::flush();
                     std::process::exit(1);
                 }
                 tracing::info!("closing all connections; a second signal ends at once");
+            }
+            () = overdue => {
+                return result.and(Err("a shard hangs, and did not stop in time".to_owned()));
             }
             ending = endings.recv() => match ending {
                 None => return result,
@@ -207,10 +218,13 @@ async fn wait(
                 }
             },
         }
-        stopping = true;
+        deadline = deadline.or_else(|| Some(Instant::now() + STOP_TIMEOUT));
         let _ = stop.send(());
     }
 }
+
+/// How long shards get to stop: the time that they give their connections, and some.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The signals that stop a server, and do so gracefully.
 struct Signals {
@@ -361,5 +375,17 @@ mod tests {
         let panicked = Err(Box::new("a panic") as Box<_>);
         let words = "shard 2 has failed: it panicked";
         assert_eq!(wait_for((2, panicked)).await, Err(words.to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shard_that_hangs_is_not_waited_for_longer_than_the_others_take() {
+        let (stop, _stopped) = watch::channel(());
+        let (ended, endings) = mpsc::unbounded_channel();
+        assert!(ended.send((0, Ok(Ok(())))).is_ok());
+        let begin = Instant::now();
+        let result = wait(Signals::new().unwrap(), stop, endings).await;
+        assert!(result.unwrap_err().contains("hangs"));
+        assert_eq!(begin.elapsed(), STOP_TIMEOUT);
+        drop(ended);
     }
 }

@@ -2,13 +2,11 @@
 
 use std::io;
 
-/// Files left for others: refusals to those for whom there is no slot, logs, what the application
-/// opens.
-const FILES_RESERVED: u64 = 24;
-
 /// How many more files may be opened, less a reserve.
 #[cfg(unix)]
 pub(crate) fn files_left() -> usize {
+    /// For refusals to those for whom there is no slot, logs, what the application opens.
+    const FILES_RESERVED: u64 = 24;
     let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     let open = std::fs::read_dir("/proc/self/fd").map_or(16, Iterator::count) as u64;
     usize::try_from(limit.saturating_sub(open + FILES_RESERVED)).unwrap_or(usize::MAX)
