@@ -6,33 +6,49 @@
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chappe::{Origins, Plain};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
-    ORIGIN, REFERRER_POLICY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName,
+    HeaderValue, ORIGIN, REFERRER_POLICY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Answers a request, and gives the connection back for the next one, which may ask for a
-/// WebSocket.
+/// WebSocket; but not after a request that was wrong.
 pub(crate) async fn answer(plain: Plain<TcpStream>) -> Option<Plain<TcpStream>> {
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(respond(&request)) });
+    let closes = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        let mut response = respond(&request);
+        if !response.status().is_success() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+            closes.store(true, Ordering::Relaxed);
+        }
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
     let mut connection = hyper::server::conn::http1::Builder::new()
         // What it reads ends with the request, and so may what the client sends.
         .half_close(true)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(KeptOpen(plain)), service);
     match tokio::time::timeout(ANSWER_TIMEOUT, &mut connection).await {
-        Ok(Ok(())) => return Some(connection.into_parts().io.into_inner().0),
+        Ok(Ok(())) => {
+            let KeptOpen(mut plain) = connection.into_parts().io.into_inner();
+            if closes.load(Ordering::Relaxed) {
+                plain.shutdown().await.ok()?;
+            }
+            return Some(plain);
+        }
         Ok(Err(error)) => tracing::debug!(%error, "HTTP request failed"),
         Err(_) => tracing::debug!("HTTP request took too long"),
     }

@@ -210,6 +210,11 @@ fn what_is_not_the_page_is_answered_in_words() {
             response.starts_with(&format!("HTTP/1.1 {status} ")),
             "{request}{response}"
         );
+        let head = response.to_ascii_lowercase();
+        assert!(
+            head.contains("\r\nconnection: close"),
+            "{request}{response}"
+        );
         assert!(
             response.contains(words),
             "{request} should be told {words:?}, got {response}"
@@ -253,9 +258,9 @@ fn connection_serves_requests_and_then_a_websocket() {
     let server = Server::start("1");
     let mut stream = TcpStream::connect(&server.address).unwrap();
     let get = "GET /icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let post = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
+    let body = "GET /icon.svg HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
     let mut last = String::new();
-    for (request, end) in [(get, "</svg>\n"), (post, "GET it\n"), (UPGRADE, "\r\n\r\n")] {
+    for (request, end) in [(get, "</svg>\n"), (body, "</svg>\n"), (UPGRADE, "\r\n\r\n")] {
         stream.write_all(request.as_bytes()).unwrap();
         last = read_until(&mut stream, end);
     }
