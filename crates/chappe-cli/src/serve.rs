@@ -193,33 +193,39 @@ async fn wait(
             }
         };
         tokio::select! {
-            () = signals.recv() => {
-                if deadline.is_some() {
+            kind = signals.recv() => match deadline {
+                None => tracing::info!("closing all connections; a second signal ends at once"),
+                // A terminal that is closed tells so twice: by its shell, and by the kernel.
+                Some(_) if kind == SignalKind::hangup() => {}
+                Some(_) => {
                     log::flush();
                     std::process::exit(1);
                 }
-                tracing::info!("closing all connections; a second signal ends at once");
-            }
+            },
             () = overdue => {
                 return result.and(Err("a shard hangs, and did not stop in time".to_owned()));
             }
             ending = endings.recv() => match ending {
                 None => return result,
-                Some((_, Ok(Ok(())))) => {}
-                Some((number, failure)) => {
-                    let reason = match failure {
-                        Ok(error) => error.map_or_else(|error| error.to_string(), |()| String::new()),
-                        Err(_) => "it panicked".to_owned(),
-                    };
-                    tracing::error!(shard = number, reason, "a shard has failed; stopping the others");
-                    if result.is_ok() {
-                        result = Err(format!("shard {number} has failed: {reason}"));
+                Some((number, ending)) => {
+                    if let Some(reason) = failure(ending) {
+                        tracing::error!(shard = number, reason, "a shard failed; stopping all");
+                        result = result.and(Err(format!("shard {number} has failed: {reason}")));
                     }
                 }
             },
         }
         deadline = deadline.or_else(|| Some(Instant::now() + STOP_TIMEOUT));
         let _ = stop.send(());
+    }
+}
+
+/// Why a shard failed, if it did.
+fn failure(ending: thread::Result<io::Result<()>>) -> Option<String> {
+    match ending {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("it panicked".to_owned()),
     }
 }
 
@@ -248,7 +254,8 @@ impl Signals {
         })
     }
 
-    async fn recv(&mut self) {
+    /// Which one has come.
+    async fn recv(&mut self) -> SignalKind {
         let hangup = async {
             match &mut self.hangup {
                 Some(signal) => signal.recv().await,
@@ -256,9 +263,9 @@ impl Signals {
             }
         };
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = hangup => {}
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = hangup => SignalKind::hangup(),
         }
     }
 }
