@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 
 use crate::connect::command::Command;
 use crate::connect::show::Show;
-use crate::{complain, refusal};
+use crate::log::complain;
+use crate::refusal;
 
 /// Connects to a WebSocket: lines typed are sent, messages are shown.
 ///

@@ -1,22 +1,27 @@
 //! `chappe serve`: the echo page and the WebSocket behind it, on one port.
 //!
 //! Each shard is a thread with a runtime of its own that accepts on the same socket, so a
-//! connection stays on one core for its life.
+//! connection stays on one core for its life. The main thread waits for signals, and for the shards.
 
-use std::future::Future;
-use std::io::{self, ErrorKind};
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Write as _};
+use std::iter;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use chappe::{BoxError, Refusal, Request, Server, WebSocket};
 use http::StatusCode;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
-use crate::{complain, page};
+use crate::log::{self, complain};
+use crate::plain_http;
 
 /// Serves a page that talks through a WebSocket at /echo, which sends every message back.
 #[derive(Debug, clap::Args)]
@@ -50,55 +55,229 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     match serve(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(explain(&error, arguments.listen));
+        Err(words) => {
+            complain(words);
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(arguments: &Arguments) -> io::Result<()> {
-    // A server's connections are what the limit is for; the hard limit is the operator's word.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
+/// Serves until a signal comes, or a shard fails. An error is in words, with its cure.
+fn serve(arguments: &Arguments) -> Result<(), String> {
     let shards = arguments
         .shards
-        .map_or_else(thread::available_parallelism, Ok)?;
-    let runtime = runtime()?;
-    let server = runtime.block_on(Server::bind(arguments.listen))?;
-    let server = server
+        .map_or_else(thread::available_parallelism, Ok)
+        .map_or(1, NonZeroUsize::get);
+    check_descriptors(shards)?;
+    let cannot_start =
+        |error| format!("can't start {shards} shards ({error}): try fewer, with --shards");
+
+    // All that a shard needs is there before anybody is served.
+    let waiting = runtime().map_err(cannot_start)?;
+    let runtimes: Vec<Runtime> = (0..shards)
+        .map(|_| runtime())
+        .collect::<io::Result<_>>()
+        .map_err(cannot_start)?;
+    let cannot_serve = |error| explain(&error, arguments.listen);
+    let server = waiting
+        .block_on(Server::bind(arguments.listen))
+        .map_err(cannot_serve)?
         .subprotocol("chat")
         .subprotocol("superchat")
         .check(check_path)
-        .http(page::answer);
-    let address = server.local_addr()?;
-    let clones: Vec<Server> = (1..shards.get())
-        .map(|_| server.try_clone())
-        .collect::<io::Result<_>>()?;
+        .http(plain_http::answer);
+    let address = server.local_addr().map_err(cannot_serve)?;
+    let monitor = server.monitor();
+    let signals = {
+        let _inside = waiting.enter();
+        Signals::new().map_err(cannot_start)?
+    };
     let (stop, stopped) = watch::channel(());
-    greet(address);
-
-    // The first shard runs here, beside the signals that end them all.
-    let threads: Vec<_> = clones
+    let (ended, endings) = mpsc::unbounded_channel();
+    let clones: Vec<Server> = (1..shards)
+        .map(|_| server.try_clone())
+        .collect::<io::Result<_>>()
+        .map_err(cannot_start)?;
+    for (number, (runtime, server)) in runtimes
         .into_iter()
-        .map(|clone| {
-            let stopped = stopped.clone();
-            thread::spawn(move || self::runtime()?.block_on(run_shard(clone, stopped)))
-        })
-        .collect();
-    let counts = server.try_clone()?;
-    let result = runtime.block_on(async {
-        tokio::spawn(stop_at_signal(stop)?);
-        run_shard(server, stopped).await
-    });
-    for thread in threads {
-        thread.join().expect("a shard does not panic")?;
+        .zip(iter::once(server).chain(clones))
+        .enumerate()
+    {
+        start_shard(number, runtime, server, stopped.clone(), ended.clone())
+            .map_err(cannot_start)?;
     }
-    tracing::info!(counters = ?counts.counters(), "stopped");
+    // Who waits for their end must not hold one itself.
+    drop(ended);
+    greet(address);
+    let result = waiting.block_on(wait(signals, stop, endings));
+    tracing::info!(counters = ?monitor.counters(), "stopped");
     result
 }
 
+/// Whether the limit on open files has room for so many shards, and for some connections.
+fn check_descriptors(shards: usize) -> Result<(), String> {
+    // A server's connections are what the limit is for; the hard limit is the operator's word.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let needed = shards
+        .saturating_mul(FILES_PER_SHARD)
+        .saturating_add(FILES_BESIDE);
+    if needed <= limit {
+        return Ok(());
+    }
+    let mut words = format!(
+        "the limit of {limit} open files is too low for {shards} shard{}: raise it to {needed} or \
+         more (`ulimit -n {needed}`)",
+        if shards == 1 { "" } else { "s" },
+    );
+    let possible = limit.saturating_sub(FILES_BESIDE) / FILES_PER_SHARD;
+    if possible > 0 {
+        let _ = write!(
+            words,
+            ", or choose fewer: `chappe serve --shards {possible}`"
+        );
+    }
+    Err(words)
+}
+
+/// What the system counts for a shard: two epoll instances, what wakes them, what signals come by,
+/// and the listening socket.
+const FILES_PER_SHARD: usize = 5;
+
+/// Input and outputs, what the main thread needs to wait for signals, the library's reserve, and a
+/// few connections.
+const FILES_BESIDE: usize = 40;
+
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
+}
+
+/// How a shard ended: by itself, or by a panic.
+type Ending = (usize, thread::Result<io::Result<()>>);
+
+/// Runs a shard in a thread of its own; `ended` is told when it is over, however that comes.
+fn start_shard(
+    number: usize,
+    runtime: Runtime,
+    server: Server,
+    stopped: watch::Receiver<()>,
+    ended: mpsc::UnboundedSender<Ending>,
+) -> io::Result<()> {
+    let run = move || {
+        let run = || runtime.block_on(run_shard(server, stopped));
+        let result = catch_unwind(AssertUnwindSafe(run));
+        drop(runtime);
+        let _ = ended.send((number, result));
+    };
+    let name = format!("shard {number}");
+    thread::Builder::new().name(name).spawn(run).map(|_| ())
+}
+
+/// Waits until all shards have ended, and stops them at a signal, or when one of them has ended by
+/// itself: half a server is worse than one that is started again.
+///
+/// It runs in a thread that does nothing else, so that a signal is heard whatever the shards do.
+async fn wait(
+    mut signals: Signals,
+    stop: watch::Sender<()>,
+    mut endings: mpsc::UnboundedReceiver<Ending>,
+) -> Result<(), String> {
+    let mut result = Ok(());
+    let mut deadline = None;
+    loop {
+        let overdue = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            kind = signals.recv() => match deadline {
+                None => tracing::info!("closing all connections; a second signal ends at once"),
+                // A terminal that is closed tells so twice: by its shell, and by the kernel.
+                Some(_) if kind == SignalKind::hangup() => {}
+                Some(_) => {
+                    log::flush();
+                    std::process::exit(1);
+                }
+            },
+            () = overdue => {
+                return result.and(Err("a shard hangs, and did not stop in time".to_owned()));
+            }
+            ending = endings.recv() => match ending {
+                None => return result,
+                Some((number, ending)) => {
+                    if let Some(reason) = failure(ending) {
+                        tracing::error!(shard = number, reason, "a shard failed; stopping all");
+                        result = result.and(Err(format!("shard {number} has failed: {reason}")));
+                    }
+                }
+            },
+        }
+        deadline = deadline.or_else(|| Some(Instant::now() + STOP_TIMEOUT));
+        let _ = stop.send(());
+    }
+}
+
+/// Why a shard failed, if it did.
+fn failure(ending: thread::Result<io::Result<()>>) -> Option<String> {
+    match ending {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("it panicked".to_owned()),
+    }
+}
+
+/// How long shards get to stop: the time that they give their connections, and some.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The signals that stop a server, and do so gracefully.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// None where whoever started us has said that its terminal's end is not ours (nohup).
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let hangup = SignalKind::hangup();
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: if is_ignored(hangup) {
+                None
+            } else {
+                Some(signal(hangup)?)
+            },
+        })
+    }
+
+    /// Which one has come.
+    async fn recv(&mut self) -> SignalKind {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = hangup => SignalKind::hangup(),
+        }
+    }
+}
+
+/// Whether the process was started with this signal ignored; on Linux, where that can be read.
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal.as_raw_value() - 1) & 1 == 1)
 }
 
 async fn run_shard(server: Server, mut stopped: watch::Receiver<()>) -> io::Result<()> {
@@ -128,36 +307,29 @@ fn check_path(request: &Request) -> Result<(), Refusal> {
     })
 }
 
-/// Stops the shards at the first signal; at a second one the process ends at once.
-fn stop_at_signal(stop: watch::Sender<()>) -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        for time in 0.. {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if time > 0 {
-                std::process::exit(1);
-            }
-            tracing::info!("closing all connections; a second signal ends at once");
-            let _ = stop.send(());
-        }
-    })
-}
-
+/// Says where to go. Whoever reads it may be slow or gone, and the server serves all the same.
 fn greet(address: SocketAddr) {
     let command = std::env::args()
         .next()
         .unwrap_or_else(|| "chappe".to_owned());
-    println!(
+    let words = format!(
         "Chappe {} serves on http://{address}\n\n  \
          In a browser:           http://{address}/\n  \
          In another terminal:    {command} connect ws://{address}/echo\n\n\
-         Ctrl-C stops it.",
+         Ctrl-C stops it.\n",
         env!("CARGO_PKG_VERSION"),
     );
+    let write = move || {
+        let mut output = io::stdout().lock();
+        let written = output.write_all(words.as_bytes());
+        if let Err(error) = written.and_then(|()| output.flush()) {
+            tracing::warn!(%error, %address, "serving, though nobody could be told where");
+        }
+    };
+    // Where no thread is left, nobody is greeted.
+    let _ = thread::Builder::new()
+        .name("greeting".to_owned())
+        .spawn(write);
 }
 
 /// What went wrong, and the cure.
@@ -183,4 +355,44 @@ fn explain(error: &io::Error, address: SocketAddr) -> String {
         _ => "that was unexpected".to_owned(),
     };
     format!("can't serve on {address} ({error}): {cure}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What waiting comes to when this shard ends by itself, and another one when it is told to.
+    async fn wait_for(ending: Ending) -> Result<(), String> {
+        let (stop, mut stopped) = watch::channel(());
+        let (ended, endings) = mpsc::unbounded_channel();
+        assert!(ended.send(ending).is_ok());
+        let other = async move {
+            assert!(stopped.changed().await.is_ok(), "it is told to stop");
+            assert!(ended.send((0, Ok(Ok(())))).is_ok());
+        };
+        let signals = Signals::new().unwrap();
+        tokio::join!(wait(signals, stop, endings), other).0
+    }
+
+    #[tokio::test]
+    async fn shard_that_fails_or_panics_ends_the_server_with_the_reason() {
+        let failed = Ok(Err(io::Error::from(ErrorKind::InvalidInput)));
+        let words = "shard 1 has failed: invalid input parameter";
+        assert_eq!(wait_for((1, failed)).await, Err(words.to_owned()));
+        let panicked = Err(Box::new("a panic") as Box<_>);
+        let words = "shard 2 has failed: it panicked";
+        assert_eq!(wait_for((2, panicked)).await, Err(words.to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shard_that_hangs_is_not_waited_for_longer_than_the_others_take() {
+        let (stop, _stopped) = watch::channel(());
+        let (ended, endings) = mpsc::unbounded_channel();
+        assert!(ended.send((0, Ok(Ok(())))).is_ok());
+        let begin = Instant::now();
+        let result = wait(Signals::new().unwrap(), stop, endings).await;
+        assert!(result.unwrap_err().contains("hangs"));
+        assert_eq!(begin.elapsed(), STOP_TIMEOUT);
+        drop(ended);
+    }
 }

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn chappe(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chappe"));
@@ -27,7 +28,21 @@ struct Server {
 
 impl Server {
     fn start(shards: &str) -> Self {
-        let mut command = chappe(&["serve", "--listen", "127.0.0.1:0", "--shards", shards]);
+        Self::start_by(&mut chappe(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--shards",
+            shards,
+        ]))
+    }
+
+    /// Starts one after the shell has done something.
+    fn start_after(first: &str, shards: &str) -> Self {
+        Self::start_by(&mut chappe_after(first, shards))
+    }
+
+    fn start_by(command: &mut Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut line = String::new();
@@ -41,12 +56,13 @@ impl Server {
         }
     }
 
-    /// Sends a request and reads until the server closes.
+    /// Sends a request and nothing more, and reads until the server closes.
     fn ask(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream
             .write_all(request.replace('\n', "\r\n").as_bytes())
             .unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
         response
@@ -60,16 +76,29 @@ impl Server {
         format!("ws://{}/echo", self.address)
     }
 
-    /// Asks it to stop; gives its exit code and what it logged.
-    fn stop(mut self) -> (Option<i32>, String) {
+    fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        let kill = Command::new("kill").args([signal, &id]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Connects and does the handshake, as bytes.
+    fn open(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.write_all(UPGRADE.as_bytes()).unwrap();
+        let head = read_until(&mut stream, "\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        stream
+    }
+
+    /// Asks it to stop; gives its exit code and what it logged.
+    fn stop(self) -> (Option<i32>, String) {
+        self.signal("-TERM");
+        self.end()
+    }
+
+    /// Waits for its end; gives its exit code and what it logged.
+    fn end(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
         self.process
             .stderr
@@ -79,6 +108,33 @@ impl Server {
             .unwrap();
         (self.process.wait().unwrap().code(), log)
     }
+}
+
+const UPGRADE: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+     Sec-WebSocket-Version: 13\r\n\r\n";
+
+fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut received = String::new();
+    while !received.ends_with(end) {
+        let mut bytes = [0; 1_000];
+        let length = stream.read(&mut bytes).unwrap();
+        assert_ne!(length, 0, "closed after {received}");
+        received += std::str::from_utf8(&bytes[..length]).unwrap();
+    }
+    received
+}
+
+/// `chappe serve`, to be started by a shell after something else.
+fn chappe_after(first: &str, shards: &str) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("{first}; exec \"$0\" \"$@\"");
+    command
+        .args(["-c", &script, env!("CARGO_BIN_EXE_chappe")])
+        .args(["serve", "--listen", "127.0.0.1:0", "--shards", shards])
+        .env_remove("CHAPPE_LOG")
+        .stdin(Stdio::null());
+    command
 }
 
 impl Drop for Server {
@@ -113,7 +169,6 @@ fn page_and_its_files_come_with_a_policy() {
             head.contains("x-content-type-options: nosniff\r\n"),
             "{path}: {head}"
         );
-        assert!(head.contains("connection: close\r\n"), "{path}: {head}");
         assert!(body.contains(content), "{path} should contain {content}");
     }
 }
@@ -155,11 +210,65 @@ fn what_is_not_the_page_is_answered_in_words() {
             response.starts_with(&format!("HTTP/1.1 {status} ")),
             "{request}{response}"
         );
+        let head = response.to_ascii_lowercase();
+        assert!(
+            head.contains("\r\nconnection: close"),
+            "{request}{response}"
+        );
         assert!(
             response.contains(words),
             "{request} should be told {words:?}, got {response}"
         );
     }
+}
+
+#[test]
+fn client_that_ends_its_side_gets_its_answer_each_time() {
+    let server = Server::start("2");
+    for _ in 0..300 {
+        let response = server.get("/icon.svg");
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        assert!(response.ends_with("</svg>\n"), "{response}");
+    }
+}
+
+#[test]
+fn health_checks_are_answered() {
+    let server = Server::start("1");
+    let rows = [
+        ("OPTIONS / HTTP/1.0\nHost: localhost\n\n", true),
+        ("OPTIONS / HTTP/1.1\nHost: localhost\n\n", true),
+        ("GET / HTTP/1.0\nHost: localhost\n\n", true),
+        ("HEAD / HTTP/1.1\nHost: localhost\n\n", false),
+    ];
+    for (request, has_body) in rows {
+        let response = server.ask(request);
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 OK\r\n"), "{request}{head}");
+        assert!(head.contains("content-length: "), "{request}{head}");
+        assert_eq!(!body.is_empty(), has_body, "{request}{response}");
+    }
+    let refused = server.ask("HEAD / HTTP/1.1\nHost: evil.example\n\n");
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    assert!(refused.ends_with("\r\n\r\n"), "{refused}");
+}
+
+#[test]
+fn connection_serves_requests_and_then_a_websocket() {
+    let server = Server::start("1");
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let get = "GET /icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let body = "GET /icon.svg HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
+    let mut last = String::new();
+    for (request, end) in [(get, "</svg>\n"), (body, "</svg>\n"), (UPGRADE, "\r\n\r\n")] {
+        stream.write_all(request.as_bytes()).unwrap();
+        last = read_until(&mut stream, end);
+    }
+    assert!(last.starts_with("HTTP/1.1 101 "), "{last}");
+    stream.write_all(b"\x81\x80\0\0\0\0").unwrap();
+    let mut echo = [0; 2];
+    stream.read_exact(&mut echo).unwrap();
+    assert_eq!(echo, *b"\x81\0");
 }
 
 #[test]
@@ -245,4 +354,146 @@ fn a_bad_address_is_told_with_the_cure() {
         said.contains("this machine does not have that address"),
         "{said}"
     );
+}
+
+#[test]
+fn address_is_free_while_the_last_connections_are_waited_for() {
+    let mut server = Server::start("3");
+    let mut client = server.open();
+    server.signal("-TERM");
+    let mut close = [0; 4];
+    client.read_exact(&mut close).unwrap();
+    assert_eq!(close[0], 0x88, "a close frame");
+    assert_eq!(close[2..], 1001_u16.to_be_bytes());
+    while TcpStream::connect(&server.address).is_ok() {
+        std::thread::yield_now();
+    }
+    let successor = Server::start_by(&mut chappe(&["serve", "--listen", &server.address]));
+    assert!(
+        server.process.try_wait().unwrap().is_none(),
+        "it waits for its client"
+    );
+    drop(client);
+    assert_eq!(server.end().0, Some(0));
+    drop(successor);
+}
+
+#[test]
+fn hangup_stops_it_gracefully_unless_it_is_to_be_ignored() {
+    let server = Server::start("2");
+    let mut client = server.open();
+    server.signal("-HUP");
+    let mut close = [0; 4];
+    client.read_exact(&mut close).unwrap();
+    assert_eq!(close[2..], 1001_u16.to_be_bytes());
+    // Both the shell and the kernel tell it, but nobody insists.
+    server.signal("-HUP");
+    drop(client);
+    assert_eq!(server.end().0, Some(0));
+
+    let server = Server::start_after("trap '' HUP", "2");
+    server.signal("-HUP");
+    drop(server.open());
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn too_few_descriptors_are_told_with_the_cure() {
+    let rows = [
+        (64, "32", "for 32 shards", Some("--shards 4")),
+        (64, "5", "for 5 shards", Some("--shards 4")),
+        (40, "1", "for 1 shard", None),
+    ];
+    for (limit, shards, words, cure) in rows {
+        let mut command = chappe_after(&format!("ulimit -n {limit}"), shards);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(&format!("limit of {limit} open files")),
+            "{said}"
+        );
+        assert!(said.contains(words), "{said}");
+        assert!(said.contains("ulimit -n "), "{said}");
+        assert_eq!(said.contains("--shards"), cure.is_some(), "{said}");
+        assert!(cure.is_none_or(|cure| said.contains(cure)), "{said}");
+    }
+}
+
+#[test]
+fn who_finds_no_descriptor_left_is_told_503() {
+    // No shard has more descriptors to spare than it must have.
+    for (limit, shards) in [(45, "1"), (60, "4"), (160, "24")] {
+        let server = Server::start_after(&format!("ulimit -n {limit}"), shards);
+        let mut clients = Vec::new();
+        let mut refused = 0;
+        let begin = Instant::now();
+        while refused < 8 {
+            let mut client = TcpStream::connect(&server.address).unwrap();
+            client.write_all(UPGRADE.as_bytes()).unwrap();
+            let mut status = [0; 12];
+            client.read_exact(&mut status).unwrap();
+            refused += usize::from(status.ends_with(b"503"));
+            clients.push(client);
+        }
+        assert!(clients.len() > 8, "{limit} for {shards} took nobody");
+        assert!(clients.len() < limit, "of {limit}");
+        // Each of those refused holds a descriptor for a second: else they had waited for each other.
+        assert!(
+            begin.elapsed() < Duration::from_secs(2),
+            "{limit} for {shards}"
+        );
+        drop(clients);
+        let (code, log) = server.stop();
+        assert_eq!(code, Some(0), "{log}");
+    }
+}
+
+/// Has a server log more than a pipe and the queue hold.
+fn have_much_logged(server: &Server) {
+    let host = "x".repeat(200);
+    for _ in 0..2_500 {
+        let response = server.ask(&format!("GET / HTTP/1.1\nHost: {host}\n\n"));
+        assert!(response.starts_with("HTTP/1.1 403 "), "{response}");
+    }
+}
+
+#[test]
+fn log_that_nobody_reads_holds_up_nothing() {
+    let mut command = chappe(&["serve", "--listen", "127.0.0.1:0", "--shards", "1"]);
+    let mut server = Server::start_by(command.env("CHAPPE_LOG", "debug"));
+    have_much_logged(&server);
+    server.signal("-TERM");
+    // The pipe is still full.
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn log_lines_that_were_lost_are_told() {
+    let mut command = chappe(&["serve", "--listen", "127.0.0.1:0", "--shards", "1"]);
+    let server = Server::start_by(command.env("CHAPPE_LOG", "debug"));
+    have_much_logged(&server);
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("log lines were lost"), "{log}");
+}
+
+#[test]
+fn output_that_takes_nothing_is_no_reason_not_to_serve() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let mut command = chappe(&["serve", "--listen", "127.0.0.1:0", "--shards", "1"]);
+    let command = command.stdout(full.unwrap()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stderr.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let (_, rest) = line.split_once(r#""address":""#).expect(&line);
+    let (address, _) = rest.split_once('"').unwrap();
+    let server = Server {
+        address: address.to_owned(),
+        process,
+    };
+    assert!(server.get("/").starts_with("HTTP/1.1 200 OK"));
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use chappe_proto::handshake::{Acceptance, Hosts, Origins, Policy, Refusal, ServerHandshake};
 use chappe_proto::{Connection, Limits, Time};
+use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
@@ -21,7 +22,9 @@ use crate::deadline::timeout;
 use crate::driver::{Driver, drive, drive_with_handler};
 use crate::error::{AcceptError, BoxError, Ended};
 use crate::memory::{Memory, Share};
-use crate::rewind::{Plain, Request, Rewind};
+use crate::plain::Plain;
+use crate::request::Request;
+use crate::rewind::Rewind;
 use crate::shared::Shared;
 use crate::socket::WebSocket;
 
@@ -222,6 +225,19 @@ impl Acceptor {
     /// future would have room for all of it.
     pub(crate) async fn handshake<S>(
         &self,
+        stream: S,
+        unsent_bytes: fn(&S) -> usize,
+    ) -> Result<Accepted<S>, AcceptError<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.handshake_after(Vec::new(), stream, unsent_bytes).await
+    }
+
+    /// As [`handshake`](Self::handshake), where some bytes of the stream were received already.
+    pub(crate) async fn handshake_after<S>(
+        &self,
+        received: Vec<u8>,
         mut stream: S,
         unsent_bytes: fn(&S) -> usize,
     ) -> Result<Accepted<S>, AcceptError<S>>
@@ -230,13 +246,15 @@ impl Acceptor {
     {
         let epoch = Instant::now();
         let mut share = self.memory.share();
-        let (request, acceptance) = match self.read(&mut stream, &mut share).await? {
+        let (request, acceptance) = match self.read(&received, &mut stream, &mut share).await? {
             Asked::WebSocket(request, acceptance) => (request, acceptance),
-            Asked::Http(request, received) => {
-                let stream = Rewind::new(received, stream);
-                return Err(AcceptError::Http(Box::new(Plain::new(request, stream))));
+            Asked::Http(plain) => {
+                let stream = Rewind::new(plain.received, stream);
+                let plain = Plain::new(plain.request, plain.head_bytes, stream);
+                return Err(AcceptError::Http(Box::new(plain)));
             }
         };
+        drop(received);
         let answer = async {
             stream.write_all(&acceptance.response()).await?;
             stream.flush().await
@@ -261,23 +279,33 @@ impl Acceptor {
     }
 
     /// Reads a request's head; gives what it asks for, unless that is refused.
-    async fn read<S>(&self, stream: &mut S, share: &mut Share) -> Result<Asked, AcceptError<S>>
+    async fn read<S>(
+        &self,
+        received: &[u8],
+        stream: &mut S,
+        share: &mut Share,
+    ) -> Result<Asked, AcceptError<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let after = self.limits.handshake_timeout;
         let mut handshake = ServerHandshake::new(Time::ZERO, self.limits.clone());
-        let result = match timeout(after, read_request(stream, &mut handshake, share)).await {
+        let request = read_request(received, stream, &mut handshake, share);
+        let result = match timeout(after, request).await {
             Ok(result) => result?,
             Err(_) => Err(Refusal::Timeout { after }),
         };
-        let decision = result.and_then(|request| self.decide(request, handshake));
+        let mut method = None;
+        let decided = result.and_then(|(request, early)| {
+            method = Some(request.method().clone());
+            self.decide((request, early), handshake)
+        });
         share.give_back();
-        let refusal = match decision {
+        let refusal = match decided {
             Ok(asked) => return Ok(asked),
             Err(refusal) => refusal,
         };
-        refuse(stream, &refusal, self.limits.close_timeout).await;
+        refuse(stream, &refusal, method.as_ref(), self.limits.close_timeout).await;
         Err(AcceptError::Refused(refusal))
     }
 
@@ -291,8 +319,13 @@ impl Acceptor {
             // Plain HTTP needs the right name too, or a page of an attacker's could read it.
             self.policy.check_host(&request)?;
             let mut received = handshake.into_head();
+            let head_bytes = received.len();
             received.extend(early);
-            return Ok(Asked::Http(request, received));
+            return Ok(Asked::Http(AskedPlainly {
+                request,
+                head_bytes,
+                received,
+            }));
         }
         if !early.is_empty() {
             return Err(Refusal::EarlyData);
@@ -314,8 +347,16 @@ pub(crate) fn nothing_unsent<S>(_: &S) -> usize {
 enum Asked {
     /// A connection, which it gets.
     WebSocket(Request, Acceptance),
-    /// Something else; with all that was received.
-    Http(Request, Vec<u8>),
+    /// Something else.
+    Http(AskedPlainly),
+}
+
+/// A request that is no WebSocket handshake.
+struct AskedPlainly {
+    request: Request,
+    head_bytes: usize,
+    /// The head, and what came behind it.
+    received: Vec<u8>,
 }
 
 impl Default for Acceptor {
@@ -355,8 +396,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Accepted<S> {
     }
 }
 
-/// Reads a request's head; gives the bytes that came behind it too.
+/// Reads a request's head, which begins with what was received; gives the bytes that came behind
+/// it too.
 async fn read_request<S>(
+    received: &[u8],
     stream: &mut S,
     handshake: &mut ServerHandshake,
     share: &mut Share,
@@ -364,12 +407,15 @@ async fn read_request<S>(
 where
     S: AsyncRead + Unpin,
 {
+    let find = |handshake: &mut ServerHandshake, input: &[u8]| {
+        let (consumed, found) = handshake.handle_input(input);
+        found.map(|result| result.map(|request| (request, input[consumed..].to_vec())))
+    };
+    if let Some(result) = find(handshake, received) {
+        return Ok(result);
+    }
     loop {
-        let found = read(stream, |input| {
-            let (consumed, found) = handshake.handle_input(input);
-            found.map(|result| result.map(|request| (request, input[consumed..].to_vec())))
-        });
-        match found.await? {
+        match read(stream, |input| find(handshake, input)).await? {
             Some(Some(result)) => return Ok(result),
             Some(None) if may_hold(share, handshake.held_bytes()) => {}
             Some(None) => return Ok(Err(Refusal::Full)),
@@ -411,24 +457,44 @@ where
     .await
 }
 
-/// Answers with a refusal, and reads on for a while: a response may be lost where a stream is
-/// dropped with input unread.
-pub(crate) async fn refuse<S>(mut stream: S, refusal: &Refusal, time: Duration)
+/// Answers with a refusal, and [lingers](linger).
+///
+/// `method`: the request's, where there was one to read. HEAD gets the head alone (RFC 9110, 9.3.2).
+pub(crate) async fn refuse<S>(
+    mut stream: S,
+    refusal: &Refusal,
+    method: Option<&Method>,
+    time: Duration,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut response = refusal.response();
+    if method == Some(&Method::HEAD)
+        && let Some(end) = response.windows(4).position(|bytes| bytes == b"\r\n\r\n")
+    {
+        response.truncate(end + 4);
+    }
+    let _ = timeout(time, async {
+        stream.write_all(&response).await?;
+        linger(&mut stream).await
+    })
+    .await;
+}
+
+/// Ends a response, and reads on, so that it is not lost, as it may be where a stream is dropped
+/// with input unread.
+pub(crate) async fn linger<S>(stream: &mut S) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _ = timeout(time, async {
-        stream.write_all(&refusal.response()).await?;
-        stream.shutdown().await?;
-        let mut left = LINGER_BYTES_MAX;
-        while let Some(length) = read(&mut stream, <[u8]>::len).await? {
-            left = left
-                .checked_sub(length)
-                .ok_or(io::ErrorKind::FileTooLarge)?;
-        }
-        io::Result::Ok(())
-    })
-    .await;
+    stream.shutdown().await?;
+    let mut left = LINGER_BYTES_MAX;
+    while let Some(length) = read(stream, <[u8]>::len).await? {
+        left = left
+            .checked_sub(length)
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+    }
+    Ok(())
 }
 
 /// Bytes of a refused client's that are read and dropped.

@@ -1,8 +1,11 @@
-//! What happened on a server, counted by name: what was accepted, refused and failed.
+//! What happened on a server, counted by name: what was accepted, refused and failed; and how to
+//! look at it from outside.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::gate::Gate;
 
 /// What happened on a [`Server`](crate::Server) so far.
 ///
@@ -25,6 +28,50 @@ pub struct Counters {
     pub refused: BTreeMap<&'static str, u64>,
     /// Connections that ended, by cause; `closed` is the clean one.
     pub ended: BTreeMap<&'static str, u64>,
+}
+
+/// Looks at a [`Server`](crate::Server) from outside, while it runs and after it has stopped. Cheap
+/// to clone; it holds no socket.
+///
+/// ```no_run
+/// # async fn run() -> std::io::Result<()> {
+/// let server = chappe::Server::bind("127.0.0.1:9001").await?;
+/// let monitor = server.monitor();
+/// tokio::spawn(async move {
+///     loop {
+///         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+///         println!("{} connections are open", monitor.connections());
+///     }
+/// });
+/// server.run(|ws, _request| async move { Ok(ws.send("welcome").await?) }).await
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    counts: Arc<Counts>,
+    gate: Arc<Gate>,
+}
+
+impl Monitor {
+    pub(crate) fn new(counts: Arc<Counts>, gate: Arc<Gate>) -> Self {
+        Self { counts, gate }
+    }
+
+    /// What happened so far, on all clones of the server.
+    pub fn counters(&self) -> Counters {
+        self.counts.snapshot()
+    }
+
+    /// How many connections are open, on all clones of the server: those in their handshake and
+    /// plain HTTP included.
+    pub fn connections(&self) -> usize {
+        self.gate.connections()
+    }
+
+    /// How many connections the server takes at a time.
+    pub fn connections_max(&self) -> usize {
+        self.gate.connections_max()
+    }
 }
 
 /// The counts themselves. Nothing here is on a message's way.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chappe_proto::handshake::{HandshakeError, Refusal, RequestError};
 use chappe_proto::{Cause, CloseCode, CloseFrame, Message, ProtocolError, Side};
 
-use crate::rewind::Plain;
+use crate::plain::Plain;
 
 /// What a handler may fail with.
 ///

@@ -1,5 +1,6 @@
 //! The connections that one runtime serves, so that they can be told to end.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -27,6 +28,8 @@ struct List {
 #[derive(Default)]
 struct State {
     connections: Slab<Connection>,
+    /// Those with a plain HTTP request that is being answered, by key.
+    answering: HashSet<usize>,
     closing: bool,
 }
 
@@ -38,28 +41,33 @@ struct Connection {
 }
 
 impl OpenConnections {
-    /// Takes a place in the list, which is left when it is dropped.
-    pub(crate) fn enter(&self, slot: Slot, counts: Arc<Counts>) -> Place {
+    /// Takes a place in the list, which is left when it is dropped. Who is turned away has no slot.
+    pub(crate) fn enter(&self, slot: Option<Slot>, counts: Arc<Counts>) -> Place {
         let key = self.0.lock().connections.insert(Connection::default());
         Place {
             list: self.0.clone(),
             key,
-            slot: Some(slot),
+            slot,
             counts,
         }
     }
 
-    /// Closes all with 1001 and waits for their end; drops what is left after `timeout`.
+    /// Closes all that are open with 1001, and waits for their end and for what is being answered;
+    /// drops what is left after `timeout`. Who is in a handshake, is being refused, or may ask for
+    /// something else some day is dropped at once: nobody waits for anything that was promised.
     pub(crate) async fn close_all(&self, timeout: Duration) {
-        let shareds: Vec<_> = {
+        let mut shareds = Vec::new();
+        {
             let mut state = self.0.lock();
             state.closing = true;
-            state
-                .connections
-                .iter()
-                .filter_map(|(_, open)| open.shared.upgrade())
-                .collect()
-        };
+            for (key, open) in &state.connections {
+                match open.shared.upgrade() {
+                    Some(shared) => shareds.push(shared),
+                    None if state.answering.contains(&key) => {}
+                    None => open.task.iter().for_each(AbortHandle::abort),
+                }
+            }
+        }
         for shared in shareds {
             go_away(&shared);
         }
@@ -126,6 +134,19 @@ impl Place {
         self.list.lock().connections[self.key].task = Some(task);
     }
 
+    /// A plain HTTP request is to be answered: it gets time where the server stops.
+    pub(crate) fn begin_answer(&self) {
+        self.list.lock().answering.insert(self.key);
+    }
+
+    /// It was answered. Tells whether another request may be read, or all are being closed.
+    #[must_use]
+    pub(crate) fn end_answer(&self) -> bool {
+        let mut state = self.list.lock();
+        state.answering.remove(&self.key);
+        !state.closing
+    }
+
     /// The handshake is over; if all are being closed, this one is too.
     pub(crate) fn set_shared(&self, shared: &Arc<Shared>) {
         let closing = {
@@ -144,6 +165,7 @@ impl Drop for Place {
         self.slot = None;
         let mut state = self.list.lock();
         state.connections.remove(self.key);
+        state.answering.remove(&self.key);
         if state.connections.is_empty() {
             self.list.empty.notify_waiters();
         }

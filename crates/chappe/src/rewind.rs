@@ -1,25 +1,10 @@
-//! A stream whose first bytes were read already, and are read again; the request that they were.
+//! A stream whose first bytes were read already, and are read again.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// A handshake's request: path, query and headers.
-///
-/// All of its values share the memory of its head, up to [`Limits::head_bytes_max`](crate::Limits)
-/// bytes. To keep one for as long as the connection, copy it, as `to_owned` of its text does.
-///
-/// ```
-/// fn room(request: &chappe::Request) -> &str {
-///     request.uri().path().trim_start_matches("/rooms/")
-/// }
-/// let request = http::Request::get("/rooms/blue").body(())?;
-/// assert_eq!(room(&request), "blue");
-/// # Ok::<(), http::Error>(())
-/// ```
-pub type Request = http::Request<()>;
 
 /// Reads as if nothing had been read before: first the bytes given back, then the stream's own.
 ///
@@ -109,41 +94,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewind<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A request that is no WebSocket handshake, and the stream it came on: whatever HTTP stack reads
-/// it finds the request from its first byte.
-///
-/// ```no_run
-/// # async fn run(stream: tokio::net::TcpStream) -> std::io::Result<()> {
-/// use tokio::io::AsyncWriteExt;
-///
-/// if let Err(chappe::AcceptError::Http(plain)) = chappe::accept(stream).await {
-///     let mut stream = plain.into_stream(); // hyper could read the request from it
-///     stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await?;
-/// }
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct Plain<S> {
-    request: Request,
-    stream: Rewind<S>,
-}
-
-impl<S> Plain<S> {
-    pub(crate) fn new(request: Request, stream: Rewind<S>) -> Self {
-        Self { request, stream }
-    }
-
-    /// The request, as far as it was read: its head.
-    pub fn request(&self) -> &Request {
-        &self.request
-    }
-
-    /// The stream, which gives the request again.
-    pub fn into_stream(self) -> Rewind<S> {
-        self.stream
     }
 }

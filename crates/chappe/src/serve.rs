@@ -1,15 +1,11 @@
 //! A server: accepts TCP connections and runs a handler for each, until it is told to stop.
-//!
-//! Each connection has one task: for its handshake, which is in a box, as a task keeps the size of
-//! its largest state, and then with its handler. It holds its [`Slot`] all the while.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use chappe_proto::Limits;
@@ -18,14 +14,15 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::Semaphore;
 
-use crate::accept::{Accepted, Acceptor, refuse};
-use crate::counters::{Counters, Counts};
-use crate::error::{AcceptError, BoxError, Ended};
-use crate::gate::{Gate, Slot};
+use crate::accept::Acceptor;
+use crate::counters::{Counters, Counts, Monitor};
+use crate::error::BoxError;
+use crate::front::{Front, REFUSALS_MAX, Settings};
+use crate::gate::Gate;
 use crate::memory::Memory;
-use crate::open::{OpenConnections, Place};
-use crate::rewind::{Request, Rewind};
-use crate::send_queue::unsent_bytes;
+use crate::open::OpenConnections;
+use crate::plain::Plain;
+use crate::request::Request;
 use crate::socket::WebSocket;
 use crate::unix;
 
@@ -59,10 +56,6 @@ where
     Server::bind(address).await?.run(handler).await
 }
 
-/// Answers plain HTTP requests.
-type Http =
-    Arc<dyn Fn(Rewind<TcpStream>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
-
 /// Accepts connections on an address, with more than the defaults.
 ///
 /// ```no_run
@@ -83,16 +76,9 @@ pub struct Server {
     counts: Arc<Counts>,
 }
 
-#[derive(Clone)]
-struct Settings {
-    acceptor: Acceptor,
-    gate: Arc<Gate>,
-    http: Option<Http>,
-    shutdown_timeout: Duration,
-}
-
 impl Server {
-    /// Listens on an address.
+    /// Listens on an address, or on the first of several that can be listened on. As many
+    /// connections wait to be accepted as the system allows (`net.core.somaxconn` on Linux).
     ///
     /// On loopback, only requests to `localhost`, `127.0.0.1`, `[::1]` or the address itself are
     /// answered ([`hosts`](Self::hosts) says otherwise).
@@ -101,10 +87,15 @@ impl Server {
     ///
     /// When the address can't be listened on.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        Self::from_listener(TcpListener::bind(address).await?.into_std()?)
+        let listener = TcpListener::bind(address).await?;
+        // It listens already, with a queue that a burst of connections fills: then each of them
+        // that finds no room tries again a second later. The system cuts the length to its own.
+        SockRef::from(&listener).listen(i32::MAX)?;
+        Self::from_listener(listener.into_std()?)
     }
 
-    /// Serves on a socket that listens already.
+    /// Serves on a socket that listens already. How many connections may wait on it to be accepted
+    /// is as whoever made it has chosen; it is few by default.
     ///
     /// # Errors
     ///
@@ -121,8 +112,10 @@ impl Server {
         };
         let settings = Settings {
             acceptor: Acceptor::new().hosts(hosts),
-            gate: Arc::new(Gate::new(unix::connections_possible(), None)),
+            gate: Arc::new(Gate::new(unix::files_left())),
             http: None,
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            told: Arc::default(),
             shutdown_timeout: Duration::from_secs(10),
         };
         Ok(Self {
@@ -132,7 +125,8 @@ impl Server {
         })
     }
 
-    /// Another server on the same socket, for another runtime: caps and counts are shared.
+    /// Another server on the same socket, for another runtime: caps and counts are shared. When one
+    /// stops, the others go on; only when all have stopped is the address free.
     ///
     /// # Errors
     ///
@@ -195,21 +189,21 @@ impl Server {
     /// Caps the connections in all, those in their handshake and plain HTTP included; others are
     /// answered with 503.
     ///
-    /// Default: what the limit on open files leaves, less a reserve.
+    /// The cap is one for all clones. Default: what the limit on open files leaves when the last
+    /// of them begins to run, less a reserve.
     #[must_use]
-    pub fn connections_max(mut self, connections: usize) -> Self {
-        let per_address = self.settings.gate.per_address_max();
-        self.settings.gate = Arc::new(Gate::new(connections, per_address));
+    pub fn connections_max(self, connections: usize) -> Self {
+        self.settings.gate.set_connections_max(connections);
         self
     }
 
     /// Caps the connections per address; others are answered with 503. Loopback is not counted.
     ///
-    /// Default: no cap, as thousands of people may share one address.
+    /// The cap is one for all clones, and is to be set before any of them runs. Default: no cap, as
+    /// thousands of people may share one address.
     #[must_use]
-    pub fn connections_per_address_max(mut self, connections: usize) -> Self {
-        let in_all = self.settings.gate.connections_max();
-        self.settings.gate = Arc::new(Gate::new(in_all, Some(connections)));
+    pub fn connections_per_address_max(self, connections: usize) -> Self {
+        self.settings.gate.set_per_address_max(connections);
         self
     }
 
@@ -220,17 +214,42 @@ impl Server {
         self
     }
 
-    /// Lets an HTTP stack answer requests that are no WebSocket handshakes, on the same port. It
-    /// gets the stream with the request whole. Default: they are answered with 426.
+    /// Lets an HTTP stack answer requests that are no WebSocket handshakes, on the same port.
+    /// Default: they are answered with 426.
+    ///
+    /// `answer` gets each such request on the stream it came on, and answers it. It has as much time
+    /// as it takes: a bound is its own. Then it gives the request back, and the next one on the
+    /// connection is read as the first was, which may ask for a WebSocket: the same limits, origins
+    /// and hosts hold for it, the same check, and the connection has kept its slot. If none comes
+    /// within 75 s, the connection is closed; so is it if it can't go on
+    /// ([`Plain::can_go_on`] says when), once the client has had time to read the answer.
+    ///
+    /// `None` says that `answer` is done with the connection by itself. An HTTP stack that reads
+    /// further requests from [`Plain::into_stream`] ends so; it is not told when the server stops.
+    ///
+    /// ```no_run
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # async fn run() -> std::io::Result<()> {
+    /// let server = chappe::Server::bind("127.0.0.1:9001").await?.http(|mut plain| async move {
+    ///     // As long as a client likes, so with a bound; else what is left closes the connection.
+    ///     (&mut plain).take(64 * 1024).read_to_end(&mut Vec::new()).await.ok()?;
+    ///     let response = match plain.request().uri().path() {
+    ///         "/health" => "HTTP/1.1 204 No Content\r\n\r\n",
+    ///         _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    ///     };
+    ///     plain.write_all(response.as_bytes()).await.ok()?;
+    ///     Some(plain)
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn http<F>(
-        mut self,
-        answer: impl Fn(Rewind<TcpStream>) -> F + Send + Sync + 'static,
-    ) -> Self
+    pub fn http<F>(mut self, answer: impl Fn(Plain<TcpStream>) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output = Option<Plain<TcpStream>>> + Send + 'static,
     {
-        self.settings.http = Some(Arc::new(move |stream| Box::pin(answer(stream))));
+        self.settings.http = Some(Arc::new(move |plain| Box::pin(answer(plain))));
         self
     }
 
@@ -253,6 +272,12 @@ impl Server {
         self.settings.gate.connections()
     }
 
+    /// Looks at the server from outside, where counts are wanted while it runs: unlike a clone it
+    /// does not keep the address taken.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.counts.clone(), self.settings.gate.clone())
+    }
+
     /// Runs the handler for each connection, without end; see [`serve`].
     ///
     /// # Errors
@@ -266,9 +291,13 @@ impl Server {
         self.run_until(handler, std::future::pending()).await
     }
 
-    /// Runs the handler for each connection until `stop` is done. Then no more connections are
-    /// accepted, those that are open are closed with 1001, and what has not ended within
-    /// [`shutdown_timeout`](Self::shutdown_timeout) is dropped.
+    /// Runs the handler for each connection until `stop` is done.
+    ///
+    /// Then the socket is closed, so that others may listen on the address (unless there are clones
+    /// that go on). Connections that are open are closed with 1001, and plain HTTP requests are
+    /// still answered; what has not ended within [`shutdown_timeout`](Self::shutdown_timeout) is
+    /// dropped. Who is in a handshake, is being refused, or has nothing to be answered is dropped at
+    /// once.
     ///
     /// # Errors
     ///
@@ -279,11 +308,12 @@ impl Server {
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
         let listener = TcpListener::from_std(self.listener)?;
+        // Other runtimes, and what the application opened, have taken theirs.
+        self.settings.gate.lower(unix::files_left());
         let front = Arc::new(Front {
             settings: self.settings,
             counts: self.counts,
             connections: OpenConnections::default(),
-            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             handler,
         });
         let mut stop = pin!(stop);
@@ -314,139 +344,3 @@ impl fmt::Debug for Server {
             .finish_non_exhaustive()
     }
 }
-
-/// What every connection needs of its server.
-struct Front<H> {
-    settings: Settings,
-    counts: Arc<Counts>,
-    connections: OpenConnections,
-    /// How many refusals may be under way that hold no slot.
-    refusals: Arc<Semaphore>,
-    handler: H,
-}
-
-impl<H, F> Front<H>
-where
-    H: Fn(WebSocket, Request) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<(), BoxError>> + Send + 'static,
-{
-    async fn accept_all(self: &Arc<Self>, listener: &TcpListener) -> io::Result<()> {
-        let mut exhausted = false;
-        loop {
-            match listener.accept().await {
-                Ok((stream, address)) => {
-                    exhausted = false;
-                    match self.settings.gate.enter(address.ip()) {
-                        Some(slot) => self.handle(stream, slot),
-                        None => self.turn_away(stream),
-                    }
-                }
-                Err(error) if unix::is_exhausted(&error) => {
-                    if !std::mem::replace(&mut exhausted, true) {
-                        tracing::warn!(%error, "can't accept until a connection ends; raise the limit on open files");
-                    }
-                    self.wait_for_a_descriptor().await;
-                }
-                Err(error) if unix::is_clients_fault(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Other parts of the process may free one too, so it does not wait for a slot alone.
-    async fn wait_for_a_descriptor(&self) {
-        let freed = self.settings.gate.freed.notified();
-        let _ = tokio::time::timeout(EXHAUSTED_PAUSE, freed).await;
-    }
-
-    /// The caps are reached: says so and closes. Beyond a few at a time it only closes.
-    fn turn_away(&self, stream: TcpStream) {
-        self.counts.refuse(Refusal::Full.name());
-        if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
-            tokio::spawn(async move {
-                refuse(stream, &Refusal::Full, TURN_AWAY_TIMEOUT).await;
-                drop(permit);
-            });
-        }
-    }
-
-    fn handle(self: &Arc<Self>, stream: TcpStream, slot: Slot) {
-        let place = Arc::new(self.connections.enter(slot, self.counts.clone()));
-        let held = place.clone();
-        let mut stage = Stage::Handshake(Box::pin(self.clone().handshake(stream, place.clone())));
-        // No `async` block: it would have room for each stage, and for the second one twice.
-        let task = tokio::spawn(std::future::poll_fn(move |cx| {
-            loop {
-                match &mut stage {
-                    Stage::Handshake(handshake) => match ready!(handshake.as_mut().poll(cx)) {
-                        Some(run) => stage = Stage::Open(run),
-                        None => return Poll::Ready(()),
-                    },
-                    Stage::Open(run) => {
-                        let ended = ready!(Pin::new(run).poll(cx));
-                        tracing::debug!(%ended, "connection ended");
-                        held.count_end(ended.name());
-                        return Poll::Ready(());
-                    }
-                }
-            }
-        }));
-        place.set_task(task.abort_handle());
-    }
-
-    /// Gives what is to be run for the connection, if it comes to be one; else the request was
-    /// answered.
-    async fn handshake(
-        self: Arc<Self>,
-        stream: TcpStream,
-        place: Arc<Place>,
-    ) -> Option<impl Future<Output = Ended> + Unpin> {
-        let plain = match self.settings.acceptor.handshake(stream, unsent_bytes).await {
-            Ok(accepted) => return Some(self.open(accepted, &place)),
-            Err(AcceptError::Http(plain)) => plain.into_stream(),
-            Err(AcceptError::Refused(refusal)) => {
-                tracing::debug!(%refusal, "handshake refused");
-                self.counts.refuse(refusal.name());
-                return None;
-            }
-            Err(AcceptError::Io(error)) => {
-                tracing::debug!(%error, "stream failed before the handshake");
-                self.counts.refuse("io");
-                return None;
-            }
-        };
-        self.counts.pass_to_http();
-        match &self.settings.http {
-            Some(answer) => answer(plain).await,
-            None => refuse(plain, &Refusal::NotUpgrade, TURN_AWAY_TIMEOUT).await,
-        }
-        None
-    }
-
-    fn open(
-        &self,
-        accepted: Accepted<TcpStream>,
-        place: &Place,
-    ) -> impl Future<Output = Ended> + Unpin + use<H, F> {
-        self.counts.accept();
-        tracing::debug!(path = accepted.request.uri().path(), "connection opened");
-        place.set_shared(&accepted.shared);
-        accepted.run(self.handler.clone())
-    }
-}
-
-/// What the task of a connection is at.
-enum Stage<Handshake, Open> {
-    Handshake(Handshake),
-    /// Driver and handler.
-    Open(Open),
-}
-
-/// Refusals under way at a time to those who found no slot.
-const REFUSALS_MAX: usize = 8;
-
-/// How long one that found no slot gets to read so.
-const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long to wait before accepting is tried again when nothing was freed.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(250);

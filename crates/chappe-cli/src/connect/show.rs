@@ -96,7 +96,7 @@ impl Show {
             })),
             Self::Terminal => eprintln!("CLOSED, {ended}"),
             Self::Payloads if ended.is_clean() => {}
-            Self::Payloads => crate::complain(ended),
+            Self::Payloads => crate::log::complain(ended),
         }
     }
 }

@@ -1,132 +1,18 @@
-//! The server, over real sockets: caps, counts, plain HTTP, shutting down.
+//! The server, over real sockets: caps, counts, shutting down.
 
 use std::collections::BTreeMap;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use chappe::{BoxError, Refusal, Request, Server, WebSocket};
+use chappe::{Refusal, Request, Server, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
-use crate::endpoint::{REQUEST, echo};
+use crate::endpoint::{REQUEST, echo, limits};
 use crate::frame::{self, Frame};
-
-/// A server that runs until it is told to stop, and what is known of it from outside.
-struct Running {
-    address: SocketAddr,
-    watch: Server,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<io::Result<()>>,
-}
-
-impl Running {
-    async fn stop(self) {
-        self.stop.send(()).unwrap();
-        self.task.await.unwrap().unwrap();
-    }
-
-    /// Waits until so many connections are open.
-    async fn connections(&self, expected: usize) {
-        while self.watch.connections() != expected {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-async fn server() -> Server {
-    Server::bind("127.0.0.1:0").await.unwrap()
-}
-
-fn run<F>(
-    server: Server,
-    handler: impl Fn(WebSocket, Request) -> F + Clone + Send + Sync + 'static,
-) -> Running
-where
-    F: Future<Output = Result<(), BoxError>> + Send + 'static,
-{
-    let address = server.local_addr().unwrap();
-    let watch = server.try_clone().unwrap();
-    let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(server.run_until(handler, async { drop(stopped.await) }));
-    Running {
-        address,
-        watch,
-        stop,
-        task,
-    }
-}
-
-/// A client that speaks bytes.
-struct Client {
-    stream: TcpStream,
-    bytes: Vec<u8>,
-}
-
-impl Client {
-    async fn new(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let bytes = Vec::new();
-        Self { stream, bytes }
-    }
-
-    /// A client whose handshake is complete.
-    async fn open(address: SocketAddr) -> Self {
-        let mut client = Self::new(address).await;
-        client.send(REQUEST).await;
-        let head = client.head().await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        client
-    }
-
-    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).await.unwrap();
-    }
-
-    /// Reads more; false at the end of the stream.
-    async fn read(&mut self) -> bool {
-        self.stream.read_buf(&mut self.bytes).await.unwrap() > 0
-    }
-
-    async fn head(&mut self) -> String {
-        loop {
-            if let Some(end) = self
-                .bytes
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
-                let head = self.bytes.drain(..end + 4).collect();
-                return String::from_utf8(head).unwrap();
-            }
-            assert!(self.read().await, "the stream ended amid a head");
-        }
-    }
-
-    async fn frame(&mut self) -> Frame {
-        loop {
-            if let Some((frame, length)) = frame::decode(&self.bytes) {
-                self.bytes.drain(..length);
-                return frame;
-            }
-            assert!(self.read().await, "the stream ended in place of a frame");
-        }
-    }
-
-    /// All that comes until the end of the stream.
-    async fn rest(&mut self) -> String {
-        while self.read().await {}
-        String::from_utf8(std::mem::take(&mut self.bytes)).unwrap()
-    }
-
-    /// Answers a close frame, and waits for the end of the stream.
-    async fn answer(mut self, code: u16) {
-        self.send(frame::close(code, "")).await;
-        assert_eq!(self.rest().await, "");
-    }
-}
+use crate::running::{Client, PLAIN, run, server, server_of_paths};
 
 fn counts(names: &[(&'static str, u64)]) -> BTreeMap<&'static str, u64> {
     names.iter().copied().collect()
@@ -267,36 +153,6 @@ async fn what_happened_is_counted_by_name() {
 }
 
 #[tokio::test]
-async fn plain_requests_go_to_the_http_stack_whole_and_without_delay() {
-    let server = server().await.http(|mut stream| async move {
-        assert!(
-            stream.get_ref().nodelay().unwrap(),
-            "small responses would wait"
-        );
-        let mut request = String::new();
-        stream.read_to_string(&mut request).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream.shutdown().await.unwrap();
-    });
-    let running = run(server, echo);
-    let request = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
-    let mut client = Client::new(running.address).await;
-    client.send(request).await;
-    client.stream.shutdown().await.unwrap();
-    assert_eq!(client.rest().await, request);
-    let mut other = Client::open(running.address).await;
-    other.send(frame::text("hello")).await;
-    assert_eq!(
-        other.frame().await,
-        Frame::text("hello"),
-        "on the same port"
-    );
-    assert_eq!(running.watch.counters().http, 1);
-    drop(other);
-    running.stop().await;
-}
-
-#[tokio::test]
 async fn stopping_closes_connections_with_1001_behind_what_they_have_sent() {
     let running = run(server().await, |ws: WebSocket, _| async move {
         ws.send("welcome").await?;
@@ -335,6 +191,64 @@ async fn stopping_takes_no_connection_any_more() {
 }
 
 #[tokio::test]
+async fn address_is_free_as_soon_as_the_server_is_told_to_stop() {
+    let server = server().await;
+    let clone = server.try_clone().unwrap();
+    let running = run(server, echo);
+    let other = run(clone, echo);
+    let mut client = Client::open(running.address).await;
+    running.stop.send(()).unwrap();
+    other.stop.send(()).unwrap();
+    assert_eq!(
+        client.frame().await,
+        Frame::close(1001, "server shuts down")
+    );
+    other.task.await.unwrap().unwrap();
+    // The client has not answered, so the server waits for it.
+    assert_eq!(running.watch.connections(), 1);
+    let error = TcpStream::connect(running.address).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    let successor = run(Server::bind(running.address).await.unwrap(), echo);
+    drop(Client::open(running.address).await);
+    successor.stop().await;
+    client.answer(1001).await;
+    running.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn burst_of_connections_waits_to_be_accepted() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    // More than what listening asks for by default, in the standard library and in tokio.
+    let burst = 1_100.min(most);
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let server = server().await;
+    let address = server.local_addr().unwrap();
+    let mut clients = Vec::new();
+    for number in 0..burst {
+        // Who finds no room is told nothing, and tries again after a second.
+        let connect = tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(address));
+        let connected = connect.await;
+        assert!(connected.is_ok(), "the queue is full after {number}");
+        clients.push(connected.unwrap().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn caps_that_are_set_on_a_clone_hold_for_all() {
+    let server = server().await;
+    let clone = server.try_clone().unwrap().connections_max(1);
+    assert_eq!(server.monitor().connections_max(), 1);
+    drop(clone);
+    let running = run(server, echo);
+    let first = Client::open(running.address).await;
+    let head = Client::new(running.address).await.head().await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    drop(first);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn stopping_drops_what_does_not_end_in_time() {
     let (held, dropped) = oneshot::channel::<()>();
     let held = std::sync::Arc::new(std::sync::Mutex::new(Some(held)));
@@ -359,21 +273,75 @@ async fn stopping_drops_what_does_not_end_in_time() {
 }
 
 #[tokio::test]
-async fn connection_whose_handshake_ends_while_the_server_stops_is_closed_too() {
-    let running = run(server().await, echo);
-    let mut client = Client::new(running.address).await;
-    running.connections(1).await;
+async fn stopping_waits_for_nobody_who_is_owed_nothing() {
+    let hour = Duration::from_secs(3_600);
+    let limits = limits(|limits| {
+        limits.handshake_timeout = hour;
+        limits.close_timeout = hour;
+    });
+    let server = server_of_paths().await.limits(limits);
+    let server = server.connections_max(4).shutdown_timeout(hour);
+    let running = run(server, echo);
+    let silent = Client::new(running.address).await;
+    let mut half = Client::new(running.address).await;
+    half.send(&REQUEST[..50]).await;
+    // It does not close its side, so the refusal is still under way.
+    let mut refused = Client::new(running.address).await;
+    refused.send(REQUEST.replace("GET", "PUT")).await;
+    let head = refused.head().await;
+    assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
+    let mut idle = Client::new(running.address).await;
+    idle.send(PLAIN).await;
+    idle.head().await;
+    running.connections(4).await;
+    let mut turned_away = Client::new(running.address).await;
+    let head = turned_away.head().await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     running.stop.send(()).unwrap();
-    tokio::task::yield_now().await;
-    client.send(REQUEST).await;
-    let head = client.head().await;
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    assert_eq!(
-        client.frame().await,
-        Frame::close(1001, "server shuts down")
-    );
-    client.answer(1001).await;
     running.task.await.unwrap().unwrap();
+    assert_eq!(running.watch.connections(), 0);
+    for mut client in [silent, half, idle] {
+        let mut byte = [0];
+        // It is a reset where bytes of the client's were not read.
+        let read = client.stream.read(&mut byte).await.unwrap_or(0);
+        assert_eq!(read, 0);
+    }
+}
+
+#[tokio::test]
+async fn stopping_waits_for_what_is_being_answered_and_for_no_further_request() {
+    let (asked, was_asked) = oneshot::channel();
+    let (answer, may_answer) = oneshot::channel::<()>();
+    let parts = std::sync::Mutex::new(Some((asked, may_answer)));
+    let server = server().await.http(move |mut plain| {
+        let (asked, may_answer) = parts.lock().unwrap().take().unwrap();
+        async move {
+            asked.send(()).unwrap();
+            may_answer.await.unwrap();
+            let mut request = Vec::new();
+            plain.read_to_end(&mut request).await.unwrap();
+            plain
+                .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+                .await
+                .unwrap();
+            Some(plain)
+        }
+    });
+    let running = run(server, echo);
+    let mut client = Client::new(running.address).await;
+    client.send(format!("{PLAIN}{REQUEST}")).await;
+    was_asked.await.unwrap();
+    running.stop.send(()).unwrap();
+    while TcpStream::connect(running.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.watch.connections(), 1);
+    answer.send(()).unwrap();
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 204 "), "{head}");
+    assert_eq!(client.rest().await, "");
+    running.task.await.unwrap().unwrap();
+    assert_eq!(running.watch.counters().accepted, 0);
 }
 
 #[test]
