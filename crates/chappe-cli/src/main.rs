@@ -2,6 +2,7 @@
 
 mod connect;
 mod log;
+mod memory;
 mod plain_http;
 mod printable;
 mod refusal;

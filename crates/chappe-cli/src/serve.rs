@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use chappe::{BoxError, Refusal, Request, Server, WebSocket};
+use chappe::{BoxError, Memory, Refusal, Request, Server, WebSocket};
 use http::StatusCode;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::log::{self, complain};
+use crate::memory;
 use crate::plain_http;
 
 /// Serves a page that talks through a WebSocket at /echo, which sends every message back.
@@ -29,9 +30,15 @@ pub(crate) struct Arguments {
     /// The address and port to listen on; port 0 takes one that is free.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = LISTEN, value_parser = parse_address)]
     listen: SocketAddr,
-    /// Threads that connections are spread over [default: one per core].
+    /// Threads that connections are spread over [default: one per core, or per 128 MiB of
+    /// `ulimit -v` if those are fewer].
     #[arg(long, value_name = "N")]
     shards: Option<NonZeroUsize>,
+    /// Memory that connections may hold together, for what peers did not finish sending or do not
+    /// read: bytes, or KiB, MiB, GiB, such as 512MiB. When it is spent, those who hold most are
+    /// closed with 1013 [default: 1GiB, or a quarter of what the process may use if that is less].
+    #[arg(long, value_name = "SIZE", value_parser = memory::parse)]
+    memory_max: Option<usize>,
 }
 
 impl Default for Arguments {
@@ -39,6 +46,7 @@ impl Default for Arguments {
         Self {
             listen: parse_address(LISTEN).expect("it is an address"),
             shards: None,
+            memory_max: None,
         }
     }
 }
@@ -66,8 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn serve(arguments: &Arguments) -> Result<(), String> {
     let shards = arguments
         .shards
-        .map_or_else(thread::available_parallelism, Ok)
-        .map_or(1, NonZeroUsize::get);
+        .map_or_else(default_shards, NonZeroUsize::get);
     check_descriptors(shards)?;
     let cannot_start =
         |error| format!("can't start {shards} shards ({error}): try fewer, with --shards");
@@ -78,12 +85,15 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         .map(|_| runtime())
         .collect::<io::Result<_>>()
         .map_err(cannot_start)?;
+    let bytes_max = arguments.memory_max;
+    let memory = Memory::new(bytes_max.unwrap_or_else(|| memory::default_bytes_max(shards)));
     let cannot_serve = |error| explain(&error, arguments.listen);
     let server = waiting
         .block_on(Server::bind(arguments.listen))
         .map_err(cannot_serve)?
         .subprotocol("chat")
         .subprotocol("superchat")
+        .memory(&memory)
         .check(check_path)
         .http(plain_http::answer);
     let address = server.local_addr().map_err(cannot_serve)?;
@@ -108,10 +118,20 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     }
     // Who waits for their end must not hold one itself.
     drop(ended);
+    tracing::debug!(
+        memory_bytes_max = memory.bytes_max(),
+        "connections share this memory"
+    );
     greet(address);
     let result = waiting.block_on(wait(signals, stop, endings));
     tracing::info!(counters = ?monitor.counters(), "stopped");
     result
+}
+
+/// One per core, as far as the address space has room for them.
+fn default_shards() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    cores.min(memory::shards_max())
 }
 
 /// Whether the limit on open files has room for so many shards, and for some connections.
