@@ -7,6 +7,7 @@ mod plain_http;
 mod printable;
 mod refusal;
 mod serve;
+mod trim;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,8 @@
 //! `chappe serve`: the echo page and the WebSocket behind it, on one port.
 //!
 //! Each shard is a thread with a runtime of its own that accepts on the same socket, so a
-//! connection stays on one core for its life. The main thread waits for signals, and for the shards.
+//! connection stays on one core for its life. The main thread waits for signals and for the shards, and
+//! gives memory back to the system.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use crate::log::{self, complain};
 use crate::memory;
 use crate::plain_http;
+use crate::trim;
 
 /// Serves a page that talks through a WebSocket at /echo, which sends every message back.
 #[derive(Debug, clap::Args)]
@@ -123,7 +125,13 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         "connections share this memory"
     );
     greet(address);
-    let result = waiting.block_on(wait(signals, stop, endings));
+    let result = waiting.block_on(async {
+        tokio::select! {
+            biased;
+            result = wait(signals, stop, endings) => result,
+            never = trim::after_peaks(&memory, &monitor) => match never {},
+        }
+    });
     tracing::info!(counters = ?monitor.counters(), "stopped");
     result
 }
@@ -197,7 +205,7 @@ fn start_shard(
 /// Waits until all shards have ended, and stops them at a signal, or when one of them has ended by
 /// itself: half a server is worse than one that is started again.
 ///
-/// It runs in a thread that does nothing else, so that a signal is heard whatever the shards do.
+/// It runs in a thread that does little else, so that a signal is heard whatever the shards do.
 async fn wait(
     mut signals: Signals,
     stop: watch::Sender<()>,

@@ -6,6 +6,7 @@ mod server;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::server::{Server, chappe, run};
 
@@ -140,4 +141,52 @@ fn limit_on_address_space_leaves_room_for_threads_and_is_survived() {
         let (code, log) = server.stop();
         assert_eq!(code, Some(0), "{log}");
     }
+}
+
+/// Resident bytes of a process.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn resident(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<usize>().unwrap() * 1024
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn memory_of_a_peak_goes_back_to_the_system_though_something_outlives_it() {
+    // Less than what the allocator takes from the system alone, and gives back as soon as it is free.
+    let length = 100 * 1024;
+    let message = begin_message(length);
+    let server = Server::start("1");
+    let process = server.process.id();
+    let begin_one = || {
+        let mut peer = server.open();
+        peer.write_all(&message).unwrap();
+        assert!(is_taken(&mut peer));
+        peer
+    };
+    drop(begin_one());
+    let before = resident(process);
+    let mut peers: Vec<_> = (0..200).map(|_| begin_one()).collect();
+    let peak = resident(process);
+    assert!(peak > before + 200 * length * 9 / 10, "{before} {peak}");
+    // What comes and goes between two looks is not seen.
+    let mut bystander = server.open();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(1) {
+        assert_serves(&mut bystander);
+    }
+    // The heap can't shrink below what the last ones hold.
+    let outlive = peers.split_off(198);
+    drop(peers);
+    let enough = before + 200 * length / 8;
+    let begin = Instant::now();
+    while resident(process) > enough {
+        let patience = Duration::from_secs(30);
+        let after = resident(process);
+        assert!(begin.elapsed() < patience, "{before} {peak} {after}");
+        std::thread::yield_now();
+    }
+    drop(outlive);
 }

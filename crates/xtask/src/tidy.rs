@@ -13,8 +13,9 @@ use crate::workspace;
 const UNSAFE_FILES: &[&str] = &[
     "crates/chappe-proto/src/chunk.rs",
     "crates/chappe-proto/src/utf8.rs",
-    // A function of the C library.
+    // Functions of the C library.
     "crates/chappe/src/send_queue.rs",
+    "crates/chappe-cli/src/trim.rs",
     // A vector instruction, and a function in C++.
     "benches/peers/floor/src/frame.rs",
     "benches/peers/uwebsockets/src/main.rs",
