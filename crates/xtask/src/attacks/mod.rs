@@ -9,7 +9,7 @@
 //! - *crowds*: many connections, or floods; each against a server of its own (`crowds.rs`,
 //!   `floods.rs`);
 //! - *patient*: the answer takes its time; all at the same time, each against a server of its own
-//!   (`patience.rs`, `closing.rs`, `stopping.rs`).
+//!   (`patience.rs`, `closing.rs`, `keepalive.rs`, `stopping.rs`).
 //!
 //! And `client.rs` turns it round: hostile servers against `chappe connect`.
 //!
@@ -30,6 +30,7 @@ mod endings;
 mod floods;
 mod frames;
 mod head;
+mod keepalive;
 mod messages;
 mod origin;
 mod patience;
@@ -103,6 +104,7 @@ fn patient_attacks() -> impl Iterator<Item = Attack> {
     patience::attacks()
         .chain(closing::attacks())
         .chain(endings::patient_attacks())
+        .chain(keepalive::attacks())
         .chain(stopping::attacks())
 }
 

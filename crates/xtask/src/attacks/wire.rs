@@ -204,6 +204,21 @@ impl Peer {
         Some(self.received.drain(..length).collect())
     }
 
+    /// Reads at most so many bytes, if they are there, and gives the frame that is whole with them.
+    pub(super) fn read_some(&mut self, bytes: usize) -> Option<Frame> {
+        let mut chunk = vec![0; bytes];
+        let _ = self.stream.set_nonblocking(true);
+        let read = self.stream.read(&mut chunk);
+        let _ = self.stream.set_nonblocking(false);
+        match read {
+            Ok(0) => self.ended = bytes > 0,
+            Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+            Err(error) if is_timeout(&error) => {}
+            Err(_) => self.ended = true,
+        }
+        self.take_frame()
+    }
+
     /// Reads the next whole frame of a server.
     pub(super) fn read_frame(&mut self, limit: Duration) -> Option<Frame> {
         self.read_until(limit, |bytes| Frame::parse(bytes).is_some());
