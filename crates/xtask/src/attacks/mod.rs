@@ -9,7 +9,7 @@
 //! - *crowds*: many connections, or floods; each against a server of its own (`crowds.rs`,
 //!   `floods.rs`);
 //! - *patient*: the answer takes its time; all at the same time, each against a server of its own
-//!   (`patience.rs`, `closing.rs`, `keepalive.rs`, `stopping.rs`).
+//!   (`patience.rs`, `closing.rs`, `keepalive.rs`, `frozen.rs`, `stopping.rs`).
 //!
 //! And `client.rs` turns it round: hostile servers against `chappe connect`.
 //!
@@ -18,7 +18,8 @@
 //! heads, 3 bodies, 4 lists of offers, 6 a client's answers, 7 origins and hosts. Framing: 9
 //! lengths, 10 lengths declared only, 11 fragments, 12 control frames, 13 masks, 14 UTF-8, 15
 //! reserved bits and opcodes, 16 peers that are slow or vanish. Running: 21 leaving at any moment,
-//! 22 memory given back, 24 peers that do not close, 25 storms, descriptors and logs.
+//! 22 memory given back, 24 peers that do not close, 25 storms, descriptors and logs, 26 a
+//! server that stood still.
 
 mod accept_key;
 mod bystander;
@@ -29,6 +30,7 @@ mod crowds;
 mod endings;
 mod floods;
 mod frames;
+mod frozen;
 mod head;
 mod keepalive;
 mod messages;
@@ -105,6 +107,7 @@ fn patient_attacks() -> impl Iterator<Item = Attack> {
         .chain(closing::attacks())
         .chain(endings::patient_attacks())
         .chain(keepalive::attacks())
+        .chain(frozen::attacks())
         .chain(stopping::attacks())
 }
 

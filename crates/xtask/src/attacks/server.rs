@@ -135,6 +135,16 @@ impl Server {
         self.signal("-TERM")
     }
 
+    /// Stops the process where it is.
+    pub(crate) fn freeze(&self) -> Outcome {
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) -> Outcome {
+        self.signal("-CONT")
+    }
+
     fn signal(&self, signal: &str) -> Outcome {
         let id = self.running.id().to_string();
         run::output(Command::new("kill").args([signal, &id])).map(|_| ())
