@@ -7,7 +7,7 @@
 //! - *prompt*: the answer is due at once; one after the other against one server (`head.rs`,
 //!   `origin.rs`, `frames.rs`, `messages.rs`, `endings.rs`);
 //! - *crowds*: many connections, or floods; each against a server of its own (`crowds.rs`,
-//!   `floods.rs`);
+//!   `floods.rs`, `memory.rs`);
 //! - *patient*: the answer takes its time; all at the same time, each against a server of its own
 //!   (`patience.rs`, `closing.rs`, `keepalive.rs`, `frozen.rs`, `stopping.rs`).
 //!
@@ -33,6 +33,7 @@ mod frames;
 mod frozen;
 mod head;
 mod keepalive;
+mod memory;
 mod messages;
 mod origin;
 mod patience;
@@ -112,7 +113,9 @@ fn patient_attacks() -> impl Iterator<Item = Attack> {
 }
 
 fn crowd_attacks() -> impl Iterator<Item = Attack> {
-    crowds::attacks().chain(floods::attacks())
+    crowds::attacks()
+        .chain(floods::attacks())
+        .chain(memory::attacks())
 }
 
 fn run_prompt(binary: &Path, words: &[String], report: &mut Report) -> Outcome {

@@ -163,6 +163,11 @@ impl Server {
         memory_kib(self.running.id(), "VmHWM:").unwrap_or(0)
     }
 
+    /// What it holds, in KiB.
+    pub(crate) fn held_kib(&self) -> u64 {
+        memory_kib(self.running.id(), "VmRSS:").unwrap_or(0)
+    }
+
     /// Makes the peak what is held at this moment. Where the system forbids it the peak is that of
     /// the whole life, so that growth may be missed but is never made up.
     pub(crate) fn forget_peak(&self) {

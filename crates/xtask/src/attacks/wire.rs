@@ -148,6 +148,14 @@ impl Peer {
         self.stream.local_addr().map_or(0, |address| address.port())
     }
 
+    /// Sends as much of it as is taken at once, and tells how much that was.
+    pub(super) fn send_some(&mut self, bytes: &[u8]) -> usize {
+        let _ = self.stream.set_nonblocking(true);
+        let sent = self.stream.write(bytes);
+        let _ = self.stream.set_nonblocking(false);
+        sent.unwrap_or(0)
+    }
+
     /// Waits until there is something that was not read, and leaves it so.
     pub(super) fn wait_for_unread(&mut self, limit: Duration) {
         let _ = self.stream.set_read_timeout(Some(limit));
