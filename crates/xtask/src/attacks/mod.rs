@@ -7,7 +7,7 @@
 //! - *prompt*: the answer is due at once; one after the other against one server (`head.rs`,
 //!   `origin.rs`, `frames.rs`, `messages.rs`, `endings.rs`);
 //! - *crowds*: many connections, or floods; each against a server of its own (`crowds.rs`,
-//!   `floods.rs`, `memory.rs`);
+//!   `floods.rs`, `memory.rs`, `accepting.rs`);
 //! - *patient*: the answer takes its time; all at the same time, each against a server of its own
 //!   (`patience.rs`, `closing.rs`, `keepalive.rs`, `frozen.rs`, `stopping.rs`).
 //!
@@ -22,6 +22,7 @@
 //! server that stood still.
 
 mod accept_key;
+mod accepting;
 mod bystander;
 mod bytes;
 mod client;
@@ -110,12 +111,14 @@ fn patient_attacks() -> impl Iterator<Item = Attack> {
         .chain(keepalive::attacks())
         .chain(frozen::attacks())
         .chain(stopping::attacks())
+        .chain(accepting::patient_attacks())
 }
 
 fn crowd_attacks() -> impl Iterator<Item = Attack> {
     crowds::attacks()
         .chain(floods::attacks())
         .chain(memory::attacks())
+        .chain(accepting::attacks())
 }
 
 fn run_prompt(binary: &Path, words: &[String], report: &mut Report) -> Outcome {
