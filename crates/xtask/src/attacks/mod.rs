@@ -205,6 +205,11 @@ impl Attack {
         self
     }
 
+    fn echoing_within(mut self, limit: Duration) -> Self {
+        self.round_trip_max = Some(limit);
+        self
+    }
+
     fn without_bystander(mut self) -> Self {
         self.round_trip_max = None;
         self

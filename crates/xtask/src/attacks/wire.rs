@@ -148,6 +148,10 @@ impl Peer {
         self.stream.local_addr().map_or(0, |address| address.port())
     }
 
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Sends as much of it as is taken at once, and tells how much that was.
     pub(super) fn send_some(&mut self, bytes: &[u8]) -> usize {
         let _ = self.stream.set_nonblocking(true);
