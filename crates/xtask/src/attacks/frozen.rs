@@ -24,7 +24,7 @@ pub(super) fn attacks() -> impl Iterator<Item = Attack> {
         ),
         (
             "a message ends while the server stands still",
-            "\"Hello\" \"hi\" 1000",
+            "\"Hello\" \"hi\" 1000 | \"Hello\" ping \"hi\" 1000",
             message,
         ),
     ];
