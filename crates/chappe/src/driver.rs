@@ -284,12 +284,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 continue;
             }
             let is_spent = self.work >= WORK_BYTES_MAX;
-            if behind && written.is_ready() && !is_spent {
-                // What was queued while the stream was full comes next.
+            // What was queued while the stream was full comes next.
+            let has_more = behind && written.is_ready();
+            if has_more && !is_spent {
                 continue;
             }
             let deadline = shared.poll_timeout();
-            if shared.is_finished() && (written.is_ready() || deadline.is_none()) {
+            let is_written = written.is_ready() && !has_more;
+            if shared.is_finished() && (is_written || deadline.is_none()) {
                 return Turn::Over;
             }
             let asleep = shared.sleep(cx);
