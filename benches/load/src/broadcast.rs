@@ -11,8 +11,13 @@ use crate::{Form, Measure, Outcome, Server, Traffic};
 /// How long servers get to count everybody in, after the last handshake.
 const SETTLE: std::time::Duration = std::time::Duration::from_millis(300);
 
-pub(crate) fn run(server: Server, traffic: Traffic, measure: Measure) -> Outcome<Value> {
-    let mut room = Room::open(server, traffic)?;
+pub(crate) fn run(
+    server: Server,
+    traffic: Traffic,
+    measure: Measure,
+    singly: bool,
+) -> Outcome<Value> {
+    let mut room = Room::open(server, traffic, singly)?;
     std::thread::sleep(SETTLE);
     let mut window = Window::new(server, measure)?;
     room.publish(traffic.in_flight as u64)?;
@@ -33,6 +38,8 @@ pub(crate) fn run(server: Server, traffic: Traffic, measure: Measure) -> Outcome
 struct Room {
     clients: Clients,
     exchange: Exchange,
+    /// Whether each message is published by a write of its own.
+    singly: bool,
     published: Position,
     /// How far each connection is.
     received: Vec<Position>,
@@ -43,10 +50,11 @@ struct Room {
 }
 
 impl Room {
-    fn open(server: Server, traffic: Traffic) -> Outcome<Self> {
+    fn open(server: Server, traffic: Traffic, singly: bool) -> Outcome<Self> {
         Ok(Self {
             clients: Clients::open(server.address, traffic.connections)?,
             exchange: Exchange::new(traffic, Form::PLAIN),
+            singly,
             published: Position(0),
             received: vec![Position(0); traffic.connections],
             holders: vec![0; traffic.in_flight],
@@ -55,11 +63,17 @@ impl Room {
         })
     }
 
-    /// Publishes so many more messages, in one piece.
+    /// Publishes so many more messages, in one piece or one at a time.
     fn publish(&mut self, messages: u64) -> Outcome<()> {
-        let due = Position(self.published.0 + messages * self.exchange.request_bytes());
-        while self.published.0 < due.0 {
-            let bytes = self.exchange.request(self.published, due);
+        let message = self.exchange.request_bytes();
+        let due = self.published.0 + messages * message;
+        while self.published.0 < due {
+            let end = if self.singly {
+                (self.published.0 / message + 1) * message
+            } else {
+                due
+            };
+            let bytes = self.exchange.request(self.published, Position(end));
             match self.clients.write(0, bytes)? {
                 0 => return Err("the server does not take what is published".to_owned()),
                 written => self.published.0 += written as u64,

@@ -66,6 +66,10 @@ enum Load {
         traffic: Traffic,
         #[command(flatten)]
         measure: Measure,
+        /// Each message is published by a write of its own. Without this, all that are due at a
+        /// time go in one.
+        #[arg(long)]
+        singly: bool,
     },
     /// Opening handshakes.
     Handshake {
@@ -179,7 +183,8 @@ fn main() -> ExitCode {
             server,
             traffic,
             measure,
-        } => broadcast::run(server, traffic, measure),
+            singly,
+        } => broadcast::run(server, traffic, measure, singly),
         Load::Handshake { server, count } => handshakes::run(server, count),
         Load::Idle {
             server,

@@ -26,7 +26,7 @@ use crate::frame::{self, Opcode};
 use crate::keepalive::{Deafness, Keepalive};
 use crate::limits::Limits;
 use crate::mask::Mask;
-use crate::owned::Message;
+use crate::message::Message;
 use crate::page::Page;
 use crate::payload::{FrameSink, Payload};
 use crate::random::{Random, SystemRandom};

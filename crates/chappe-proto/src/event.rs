@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::closing::CloseFrame;
 use crate::error::ProtocolError;
-use crate::message::Joined;
+use crate::joining::Joined;
 
 /// What [`Connection::handle_input`](crate::Connection::handle_input) found.
 ///

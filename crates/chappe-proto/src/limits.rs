@@ -35,9 +35,12 @@ pub struct Limits {
     /// From the opening handshake to the first ping, and from each ping to the next, which also
     /// waits for the pong; `None`: no pings of our own. Default: 20 s.
     pub ping_interval: Option<Duration>,
-    /// From a ping to its pong. Default: 20 s.
+    /// From a ping to its pong. It counts from when the ping can have left, where other bytes are
+    /// before it, and again from whatever arrives: a peer that sends is alive. A peer that takes none of
+    /// those bytes for as long is not. Default: 20 s.
     pub pong_timeout: Duration,
-    /// The whole closing handshake, until the peer has closed the stream. Default: 5 s.
+    /// The whole closing handshake, until the peer has closed the stream. Before it, how long the
+    /// application may go on replying to a peer that has closed. Default: 5 s.
     pub close_timeout: Duration,
 }
 

@@ -4,7 +4,7 @@
 //! What is incomplete is kept here, and nothing else: between whole frames this is one pointer.
 //!
 //! ```text
-//!   header ─► payload ─┬─► data ─► message.rs ─► Found::Message
+//!   header ─► payload ─┬─► data ─► joining.rs ─► Found::Message
 //!  frame.rs   mask.rs  └─► control ────────────► Found::Control
 //! ```
 
@@ -15,9 +15,9 @@ use bytes::BufMut;
 
 use crate::error::ProtocolError;
 use crate::frame::{self, HEADER_BYTES_MAX, Header, Opcode};
+use crate::joining::{self, Joined, Joining};
 use crate::limits::Limits;
 use crate::mask::Mask;
-use crate::message::{self, Joined, Joining};
 use crate::terms::{Kind, Role};
 use crate::time::Time;
 
@@ -122,7 +122,7 @@ impl Reading {
         let kind = frame::whole_message(*input.first()?)?;
         let (header, start) = Header::decode(input, sender).ok()??;
         let end = start.checked_add(usize::try_from(header.length).ok()?)?;
-        if end > input.len() || message::check_frame(None, &header, limits).is_err() {
+        if end > input.len() || joining::check_frame(None, &header, limits).is_err() {
             return None;
         }
         Some(WholeMessage {
@@ -324,7 +324,7 @@ impl Partial {
 
     fn begin_frame(&mut self, rules: Rules<'_>, header: &Header) -> Result<Step, ProtocolError> {
         if !header.opcode.is_control() {
-            message::check_frame(self.joining.as_ref(), header, rules.limits)?;
+            joining::check_frame(self.joining.as_ref(), header, rules.limits)?;
             if let Some(joining) = &mut self.joining {
                 joining.resume(header);
             } else {

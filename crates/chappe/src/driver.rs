@@ -186,11 +186,30 @@ pub(crate) struct Driver<S> {
     /// What is being written. What is sent meanwhile waits in the shared outbox.
     sending: Outbox,
     writing: Writing,
-    /// Whether reading has ended, or is broken.
-    read_over: bool,
+    reading: Reading,
     /// What was read and written in this poll of the task, in bytes as [`WORK_BYTES_MAX`] counts.
     work: usize,
     deadline: Deadline,
+}
+
+/// The state of the stream's reading side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// There may be something to read.
+    Open,
+    /// There was nothing in this poll of the task, which the stream wakes when there is.
+    Waiting,
+    /// It has ended, or is broken.
+    Over,
+}
+
+impl Reading {
+    /// Has the stream asked again.
+    fn open(&mut self) {
+        if *self == Self::Waiting {
+            *self = Self::Open;
+        }
+    }
 }
 
 /// The state of the stream's writing side.
@@ -217,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             unsent_bytes,
             sending: Outbox::default(),
             writing: Writing::Flushed,
-            read_over: false,
+            reading: Reading::Open,
             work: 0,
             deadline: Deadline::new(),
         }
@@ -226,6 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Begins a poll of the task: with what is behind, and with what there is to read.
     fn begin_poll(&mut self, cx: &mut Context<'_>) {
         self.work = 0;
+        self.reading.open();
         let wanted = self.shared.lock().begin_turn();
         if !self.sending.is_empty() {
             let _ = self.poll_write(cx, false);
@@ -264,12 +284,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 continue;
             }
             let is_spent = self.work >= WORK_BYTES_MAX;
-            if behind && written.is_ready() && !is_spent {
-                // What was queued while the stream was full comes next.
+            // What was queued while the stream was full comes next.
+            let has_more = behind && written.is_ready();
+            if has_more && !is_spent {
                 continue;
             }
             let deadline = shared.poll_timeout();
-            if shared.is_finished() && (written.is_ready() || deadline.is_none()) {
+            let is_written = written.is_ready() && !has_more;
+            if shared.is_finished() && (is_written || deadline.is_none()) {
                 return Turn::Over;
             }
             let asleep = shared.sleep(cx);
@@ -277,6 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             drop(shared);
             if self.deadline.poll(cx, deadline, epoch).is_ready() {
                 // What it is for may have arrived in time.
+                self.reading.open();
                 if self.deadline.may_read() && self.poll_read(cx, wanted).is_ready() {
                     return Turn::Lent;
                 }
@@ -367,7 +390,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Ready when there is input, or the stream has ended.
     fn poll_read(&mut self, cx: &mut Context<'_>, wanted: Wanted) -> Poll<()> {
-        if self.read_over || wanted == Wanted::Nothing {
+        if self.reading != Reading::Open || wanted == Wanted::Nothing {
             return Poll::Pending;
         }
         if wanted == Wanted::Rest {
@@ -407,8 +430,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn handle_nothing_read(&mut self, result: Poll<io::Result<()>>) -> Poll<()> {
-        let result = ready!(result);
-        self.read_over = true;
+        let Poll::Ready(result) = result else {
+            self.reading = Reading::Waiting;
+            return Poll::Pending;
+        };
+        self.reading = Reading::Over;
         let mut shared = self.shared.lock();
         match result {
             Ok(()) => shared.handle_eof(),

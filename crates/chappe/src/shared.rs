@@ -63,11 +63,22 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// The connection, locked.
+/// The connection, locked. Whoever is to be woken is woken when it is unlocked.
 pub(crate) struct Locked<'a>(
     /// There until it is dropped.
     Option<MutexGuard<'a, Link>>,
 );
+
+impl Locked<'_> {
+    /// Unlocks it, and then wakes.
+    #[cold]
+    #[inline(never)]
+    fn wake(&mut self) {
+        let due = self.wakers().take_due();
+        self.0 = None;
+        due.wake();
+    }
+}
 
 impl Deref for Locked<'_> {
     type Target = Link;
@@ -89,9 +100,7 @@ impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.wakers().are_due() {
-            let due = self.wakers().take_due();
-            self.0 = None;
-            due.wake();
+            self.wake();
         }
     }
 }

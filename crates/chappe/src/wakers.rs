@@ -15,10 +15,10 @@ use slab::Slab;
 #[derive(Debug)]
 pub(crate) struct Wakers {
     attention: Attention,
-    /// Who is to be woken when the connection is unlocked.
-    driver_due: bool,
-    receiver_due: bool,
-    waiting_due: bool,
+    /// Whether anybody is to be woken when the connection is unlocked, or anything dropped.
+    due: bool,
+    /// Who is to be woken then.
+    whom: Whom,
     driver: Option<Waker>,
     receiver: Option<Waker>,
     /// Whoever waits for room, for a flush, for a pong or for the end: one place for each future, empty
@@ -26,6 +26,13 @@ pub(crate) struct Wakers {
     waiting: Option<Box<Slab<Option<Waker>>>>,
     /// Wakers that others took the place of, to be dropped when the connection is unlocked.
     replaced: Vec<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Whom {
+    driver: bool,
+    receiver: bool,
+    waiting: bool,
 }
 
 /// Whether the driver needs to be woken.
@@ -47,9 +54,8 @@ impl Default for Wakers {
         Self {
             // The driver's first turn comes by itself.
             attention: Attention::Awake,
-            driver_due: false,
-            receiver_due: false,
-            waiting_due: false,
+            due: false,
+            whom: Whom::default(),
             driver: None,
             receiver: None,
             waiting: None,
@@ -73,7 +79,7 @@ impl Wakers {
 
     /// The driver goes to sleep in this task. Tells whether it may: not if it was called meanwhile.
     pub(crate) fn end_turn(&mut self, cx: &Context<'_>) -> bool {
-        register(&mut self.driver, &mut self.replaced, cx);
+        self.due |= register(&mut self.driver, &mut self.replaced, cx);
         if self.attention == Attention::Called {
             return false;
         }
@@ -88,23 +94,27 @@ impl Wakers {
     /// Leaves something to do to the driver.
     pub(crate) fn call_driver(&mut self) {
         let before = std::mem::replace(&mut self.attention, Attention::Called);
-        self.driver_due |= before == Attention::Asleep;
+        if before == Attention::Asleep {
+            (self.due, self.whom.driver) = (true, true);
+        }
     }
 
     /// The receiver sleeps in this task.
     pub(crate) fn wait_to_receive(&mut self, cx: &Context<'_>) {
-        register(&mut self.receiver, &mut self.replaced, cx);
+        self.due |= register(&mut self.receiver, &mut self.replaced, cx);
     }
 
     pub(crate) fn wake_receiver(&mut self) {
-        self.receiver_due = self.receiver.is_some();
+        if self.receiver.is_some() {
+            (self.due, self.whom.receiver) = (true, true);
+        }
     }
 
     /// A future waits for something else in this task.
     pub(crate) fn wait(&mut self, place: &mut Place, cx: &Context<'_>) {
         let waiting = self.waiting.get_or_insert_default();
         let key = *place.get_or_insert_with(|| waiting.insert(None));
-        register(&mut waiting[key], &mut self.replaced, cx);
+        self.due |= register(&mut waiting[key], &mut self.replaced, cx);
     }
 
     /// It waits no longer.
@@ -117,31 +127,32 @@ impl Wakers {
             // With its memory: whoever waited once may be idle from here on.
             self.waiting = None;
         }
-        replace(waker, &mut self.replaced);
+        self.due |= waker.is_some();
+        self.replaced.extend(waker);
     }
 
     /// Wakes those who wait for room, for a flush, for a pong or for the end.
     pub(crate) fn wake_waiting(&mut self) {
-        self.waiting_due = self.waiting.is_some();
+        if self.waiting.is_some() {
+            (self.due, self.whom.waiting) = (true, true);
+        }
     }
 
     /// Whether anybody is to be woken, or anything dropped.
+    #[inline]
     pub(crate) fn are_due(&self) -> bool {
-        self.driver_due || self.receiver_due || self.waiting_due || !self.replaced.is_empty()
+        self.due
     }
 
-    /// Takes out whoever is to be woken.
+    /// Takes out whoever is to be woken, and what is to be dropped.
     pub(crate) fn take_due(&mut self) -> Due {
-        let take = |due: &mut bool| std::mem::take(due);
+        self.due = false;
+        let whom = std::mem::take(&mut self.whom);
         Due {
-            driver: take(&mut self.driver_due)
-                .then(|| self.driver.clone())
-                .flatten(),
-            receiver: take(&mut self.receiver_due)
-                .then(|| self.receiver.take())
-                .flatten(),
+            driver: whom.driver.then(|| self.driver.clone()).flatten(),
+            receiver: whom.receiver.then(|| self.receiver.take()).flatten(),
             waiting: match &mut self.waiting {
-                Some(waiting) if take(&mut self.waiting_due) => {
+                Some(waiting) if whom.waiting => {
                     waiting.iter_mut().filter_map(|(_, it)| it.take()).collect()
                 }
                 _ => Vec::new(),
@@ -162,24 +173,22 @@ pub(crate) struct Due {
 impl Due {
     /// Wakes them. The connection must not be locked by the caller.
     pub(crate) fn wake(self) {
-        for waker in self.driver.into_iter().chain(self.receiver) {
-            waker.wake();
-        }
-        for waker in self.waiting {
-            waker.wake();
-        }
+        let first = [self.driver, self.receiver];
+        let all = first.into_iter().flatten().chain(self.waiting);
+        all.for_each(Waker::wake);
     }
 }
 
-/// Puts the task's waker in place, unless the one that is there wakes the same task.
-fn register(waker: &mut Option<Waker>, replaced: &mut Vec<Waker>, cx: &Context<'_>) {
-    if !waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
-        replace(waker.replace(cx.waker().clone()), replaced);
+/// Puts the task's waker in place, unless the one that is there wakes the same task. Tells whether
+/// another was replaced.
+fn register(waker: &mut Option<Waker>, replaced: &mut Vec<Waker>, cx: &Context<'_>) -> bool {
+    if waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+        return false;
     }
-}
-
-fn replace(waker: Option<Waker>, replaced: &mut Vec<Waker>) {
-    replaced.extend(waker);
+    let before = waker.replace(cx.waker().clone());
+    let is_replaced = before.is_some();
+    replaced.extend(before);
+    is_replaced
 }
 
 #[cfg(test)]
@@ -303,7 +312,7 @@ mod tests {
             wakers.leave(&mut place);
             assert_eq!(place, None);
         }
-        drop(wakers.take_due());
+        wakers.take_due().wake();
         assert_eq!((task.woken(), task.kept()), (0, 0));
     }
 

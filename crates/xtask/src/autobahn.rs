@@ -1,21 +1,21 @@
 //! `cargo xtask autobahn`: Autobahn|Testsuite, all cases without compression, both sides.
 //!
-//! The suite needs Python 2.7 or a port of it, so it comes from outside: from the scripts of a
-//! checkout named `shared/conformance` beside ours, from `wstest` on the `PATH`, or as the
-//! official container image. The verdicts are read from the reports that each of them writes.
-//! A case that passes only non-strictly must be among those that `docs/conformance.md` explains.
+//! The suite is written for Python 2.7; `setup` installs it, and `autobahn/port.py` ports it to
+//! Python 3. The verdicts are read from the reports that it writes. A case that passes only
+//! non-strictly must be among those that `docs/conformance.md` explains.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::fmt;
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::run::{self, Outcome, Running};
+use crate::setup::peer;
 use crate::workspace;
 
 /// Cases of the suite that need permessage-deflate.
@@ -28,7 +28,6 @@ const SERVER: &str = "examples/echo";
 const CLIENT: &str = "autobahn-client";
 /// Where non-strict cases are explained.
 const EXPLANATIONS: &str = "docs/conformance.md";
-const IMAGE: &str = "crossbario/autobahn-testsuite";
 const AGENT: &str = "chappe";
 /// How often a run is made that did not come to its end.
 const RUNS_MAX: usize = 3;
@@ -44,207 +43,11 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
             ));
         }
     };
-    let suite = find()?;
-    suite.install()?;
-    println!("suite: {suite}");
+    peer::AUTOBAHN.check()?;
     for side in sides {
-        side.test(&suite)?;
+        side.test()?;
     }
     Ok(())
-}
-
-/// Where the suite comes from.
-#[derive(Debug)]
-pub(crate) enum Suite {
-    /// The folder of scripts beside the checkout, and the place of its installation.
-    Scripts { folder: PathBuf, place: PathBuf },
-    /// The suite's own program.
-    Program(PathBuf),
-    /// The official image.
-    Container,
-}
-
-pub(crate) fn find() -> Outcome<Suite> {
-    let venv = env::var_os("AUTOBAHN_VENV").map(PathBuf::from);
-    let folder = workspace::root()
-        .join("..")
-        .join("shared")
-        .join("conformance");
-    if folder.join("server.sh").exists() {
-        let place = venv.unwrap_or_else(|| workspace::tools().join("autobahn"));
-        return Ok(Suite::Scripts { folder, place });
-    }
-    let installed = venv.map(|place| place.join("bin").join("wstest"));
-    let program = installed.filter(|file| file.exists());
-    if let Some(program) = program.or_else(|| workspace::find_program("wstest")) {
-        return Ok(Suite::Program(program));
-    }
-    if run::output(Command::new("docker").arg("info")).is_ok() {
-        return Ok(Suite::Container);
-    }
-    Err(format!(
-        "the Autobahn suite is missing. Either start a Docker engine, so that the image {IMAGE} \
-         can run, or install the package autobahntestsuite 0.8.2 for Python 2.7 so that its \
-         program wstest is on the PATH or in the environment that AUTOBAHN_VENV names"
-    ))
-}
-
-impl fmt::Display for Suite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Scripts { .. } => f.write_str("0.8.2, by the scripts beside the checkout"),
-            Self::Program(program) => write!(f, "{}", program.display()),
-            Self::Container => write!(f, "the image {IMAGE}"),
-        }
-    }
-}
-
-impl Suite {
-    /// Makes the suite ready; at once where it is.
-    pub(crate) fn install(&self) -> Outcome {
-        let Self::Scripts { folder, place } = self else {
-            return Ok(());
-        };
-        if place.join(".installed").exists() {
-            return run::output(&mut install_command(folder, place)).map(|_| ());
-        }
-        run::run_with_retries(|| install_command(folder, place))
-    }
-
-    /// The suite's own program in one of its modes, for a `spec.json` in `folder`.
-    fn wstest(&self, mode: &str, folder: &Path) -> Command {
-        let spec = folder.join("spec.json");
-        match self {
-            Self::Container => {
-                let mut command = Command::new("docker");
-                command.args(["run", "--rm", "--init", "--network", "host", "--name"]);
-                command.arg(container_name()).arg("--volume");
-                command.arg(format!("{0}:{0}", folder.display()));
-                command
-                    .args([IMAGE, "wstest", "--mode", mode, "--spec"])
-                    .arg(spec);
-                command
-            }
-            Self::Program(program) => {
-                let mut command = Command::new(program);
-                command.args(["--mode", mode, "--spec"]).arg(spec);
-                command
-            }
-            Self::Scripts { .. } => unreachable!("the scripts run the suite themselves"),
-        }
-    }
-
-    /// Runs the suite against the server at `url`.
-    fn test_server(&self, url: &str, folder: &Path) -> Outcome {
-        let mut command = if let Self::Scripts {
-            folder: scripts,
-            place,
-        } = self
-        {
-            script(&scripts.join("server.sh"), place, folder, url)
-        } else {
-            write_spec(
-                folder,
-                &format!(r#""servers": [{{"agent": "{AGENT}", "url": "{url}"}}]"#),
-            )?;
-            self.wstest("fuzzingclient", folder)
-        };
-        logged(&mut command, folder)
-    }
-
-    /// Runs the client against the suite.
-    fn test_client(&self, client: &Path, folder: &Path) -> Outcome {
-        if let Self::Scripts {
-            folder: scripts,
-            place,
-        } = self
-        {
-            // The scripts hand the command to a shell.
-            let target = run::line(&Command::new(client));
-            return logged(
-                &mut script(&scripts.join("client.sh"), place, folder, &target),
-                folder,
-            );
-        }
-        let address = free_address()?;
-        let url = format!("ws://{address}");
-        write_spec(folder, &format!(r#""url": "{url}""#))?;
-        let mut server = self.wstest("fuzzingserver", folder);
-        let _guard = Stop {
-            container: matches!(self, Self::Container),
-        };
-        let _server = Running::start(to_log(&mut server, folder)?)?;
-        wait_for(&address)?;
-        let mut command = Command::new(client);
-        command
-            .env("AUTOBAHN_URL", &url)
-            .env("AUTOBAHN_AGENT", AGENT);
-        run::run(&mut command)
-    }
-}
-
-/// Killing docker's client leaves the container: this ends it.
-struct Stop {
-    container: bool,
-}
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        if self.container {
-            let _ = run::output(Command::new("docker").args(["rm", "--force", &container_name()]));
-        }
-    }
-}
-
-fn container_name() -> String {
-    format!("chappe-autobahn-{}", std::process::id())
-}
-
-fn install_command(folder: &Path, place: &Path) -> Command {
-    let mut command = Command::new("bash");
-    command.arg(folder.join("install.sh")).arg(place);
-    command
-}
-
-/// One of the scripts beside the checkout.
-fn script(file: &Path, place: &Path, folder: &Path, target: &str) -> Command {
-    let mut command = Command::new("bash");
-    command
-        .arg(file)
-        .arg("--venv")
-        .arg(place)
-        .arg("--out")
-        .arg(folder);
-    command.args(["--agent", AGENT, "--exclude", &EXCLUDED.join(" "), target]);
-    command
-}
-
-fn write_spec(folder: &Path, target: &str) -> Outcome {
-    let excluded = EXCLUDED.map(|pattern| format!("{pattern:?}")).join(", ");
-    let text = format!(
-        "{{{target}, \"outdir\": \"{}\", \"cases\": [\"*\"], \"exclude-cases\": [{excluded}], \
-         \"exclude-agent-cases\": {{}}}}\n",
-        folder.display()
-    );
-    let file = folder.join("spec.json");
-    fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))
-}
-
-/// Runs a command of the suite. That it found faults is told by the reports, not by its status.
-fn logged(command: &mut Command, folder: &Path) -> Outcome {
-    println!("$ {}", run::line(command));
-    let status = to_log(command, folder)?.status();
-    status
-        .map(|_| ())
-        .map_err(|error| format!("cannot run `{}`: {error}", run::line(command)))
-}
-
-fn to_log<'a>(command: &'a mut Command, folder: &Path) -> Outcome<&'a mut Command> {
-    let failure = |error| format!("{}: {error}", folder.display());
-    let log = File::create(folder.join("output.log")).map_err(failure)?;
-    Ok(command
-        .stderr(log.try_clone().map_err(failure)?)
-        .stdout(log))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -254,7 +57,7 @@ enum Side {
 }
 
 impl Side {
-    fn test(self, suite: &Suite) -> Outcome {
+    fn test(self) -> Outcome {
         let (name, program) = match self {
             Self::Server => ("server", workspace::release(SERVER)),
             Self::Client => ("client", workspace::release(CLIENT)),
@@ -266,7 +69,7 @@ impl Side {
             ));
         }
         let folder = workspace::target().join("autobahn").join(name);
-        let mut verdicts = self.run(suite, &program, &folder)?;
+        let mut verdicts = self.run(&program, &folder)?;
         // The suite's own server takes a port that it found free a moment before, and now and
         // then another program has it by then. A side that died is found out the second time.
         for _ in 1..RUNS_MAX {
@@ -274,7 +77,7 @@ impl Side {
                 break;
             }
             println!("{name}: {} cases have a result; once more", verdicts.len());
-            verdicts = self.run(suite, &program, &folder)?;
+            verdicts = self.run(&program, &folder)?;
         }
         println!("\n{name}");
         judge(&verdicts).map_err(|failure| {
@@ -287,20 +90,61 @@ impl Side {
         })
     }
 
-    fn run(self, suite: &Suite, program: &Path, folder: &Path) -> Outcome<BTreeMap<Case, String>> {
+    fn run(self, program: &Path, folder: &Path) -> Outcome<BTreeMap<Case, String>> {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        match self {
+        let address = free_address()?;
+        let url = format!("ws://{address}");
+        write_spec(folder, &url)?;
+        let ended = match self {
             Self::Server => {
-                let address = free_address()?;
                 let _server = Running::start(Command::new(program).arg(&address))?;
                 wait_for(&address)?;
-                suite.test_server(&format!("ws://{address}"), folder)?;
+                run::run(&mut suite("fuzzingclient", folder)?)
             }
-            Self::Client => suite.test_client(program, folder)?,
+            Self::Client => {
+                let _suite = Running::start(&mut suite("fuzzingserver", folder)?)?;
+                wait_for(&address)?;
+                let mut client = Command::new(program);
+                client
+                    .env("AUTOBAHN_URL", &url)
+                    .env("AUTOBAHN_AGENT", AGENT);
+                run::run(&mut client)
+            }
+        };
+        if let Err(failure) = ended {
+            println!("{failure}");
         }
-        read_reports(folder)
+        read_report(folder)
     }
+}
+
+/// What the suite is told: as a client where the server is, as a server where to listen.
+fn write_spec(folder: &Path, url: &str) -> Outcome {
+    let spec = json!({
+        "url": url,
+        "servers": [{ "agent": AGENT, "url": url }],
+        "outdir": folder,
+        "cases": ["*"],
+        "exclude-cases": EXCLUDED,
+        "exclude-agent-cases": {},
+    });
+    let file = folder.join("spec.json");
+    fs::write(&file, spec.to_string()).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The suite in one of its modes, for the spec in the folder. What it says goes there, too.
+fn suite(mode: &str, folder: &Path) -> Outcome<Command> {
+    let failure = |error| format!("{}: {error}", folder.display());
+    let log = File::create(folder.join("output.log")).map_err(failure)?;
+    let mut command = Command::new(workspace::python(&workspace::autobahn()));
+    command
+        .arg(workspace::root().join("crates/xtask/autobahn/wstest.py"))
+        .arg(mode)
+        .arg(folder.join("spec.json"))
+        .stderr(log.try_clone().map_err(failure)?)
+        .stdout(log);
+    Ok(command)
 }
 
 /// The last lines of a log, without what is too long to be read.
@@ -333,31 +177,24 @@ fn wait_for(address: &str) -> Outcome {
 /// A case's number, such as 9.1.1, ordered as the suite does.
 type Case = Vec<u32>;
 
-/// The verdicts of one run by case: the case's own, or its closing's where that one is worse.
-fn read_reports(folder: &Path) -> Outcome<BTreeMap<Case, String>> {
-    let mut verdicts = BTreeMap::new();
-    let parts = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let parts = parts.flatten().map(|entry| entry.path());
-    for file in parts
-        .chain([folder.to_owned()])
-        .map(|folder| folder.join("index.json"))
-    {
-        let Ok(text) = fs::read(&file) else { continue };
-        let index: serde_json::Value = serde_json::from_slice(&text)
-            .map_err(|error| format!("{}: {error}", file.display()))?;
-        let cases = index.get(AGENT).and_then(serde_json::Value::as_object);
-        for (name, row) in cases.into_iter().flatten() {
-            let case = name
-                .split('.')
-                .filter_map(|part| part.parse().ok())
-                .collect();
-            verdicts.insert(case, verdict(row));
-        }
-    }
-    Ok(verdicts)
+/// The verdicts of one run by case: the case's own, or its closing's where that one is worse. None
+/// where there is no report.
+fn read_report(folder: &Path) -> Outcome<BTreeMap<Case, String>> {
+    let Ok(text) = fs::read(folder.join("index.json")) else {
+        return Ok(BTreeMap::new());
+    };
+    let index: Value = serde_json::from_slice(&text)
+        .map_err(|error| format!("the report in {}: {error}", folder.display()))?;
+    let cases = index[AGENT].as_object().into_iter().flatten();
+    Ok(cases
+        .map(|(name, row)| {
+            let numbers = name.split('.').filter_map(|number| number.parse().ok());
+            (numbers.collect(), verdict(row))
+        })
+        .collect())
 }
 
-fn verdict(row: &serde_json::Value) -> String {
+fn verdict(row: &Value) -> String {
     let [behavior, closing] = ["behavior", "behaviorClose"].map(|key| row[key].as_str());
     match (behavior.unwrap_or("MISSING"), closing.unwrap_or("MISSING")) {
         (good @ ("OK" | "NON-STRICT" | "INFORMATIONAL"), "OK" | "NON-STRICT" | "INFORMATIONAL") => {
@@ -454,10 +291,10 @@ mod tests {
             ("FAILED", "OK", "FAILED"),
             ("UNIMPLEMENTED", "OK", "UNIMPLEMENTED"),
         ] {
-            let row = serde_json::json!({ "behavior": behavior, "behaviorClose": closing });
+            let row = json!({ "behavior": behavior, "behaviorClose": closing });
             assert_eq!(verdict(&row), expected);
         }
-        assert_eq!(verdict(&serde_json::json!({})), "MISSING");
+        assert_eq!(verdict(&json!({})), "MISSING");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! `cargo xtask ci`: all that CI runs, in order; it stops at the first step that fails.
 //!
 //! Each step tells its name and how long it took, and a table at the end tells all of them. What
-//! a step needs from an earlier one (programs, release builds) is named where it is missing.
+//! a step needs from an earlier one (programs, release builds) is named where it is missing. A step
+//! whose peers could not be installed is skipped, and the table says so; where the environment
+//! variable `CI` is set it fails instead.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,72 +13,90 @@ use std::time::{Duration, Instant};
 
 use crate::attacks::{self, Server};
 use crate::run::{self, Outcome, command_in};
+use crate::setup::peer::{self, AUTOBAHN, PLAYWRIGHT, Peer, WEBSOCKETS, WS};
 use crate::{autobahn, bench, dependencies, setup, tidy, workspace};
 
 struct Step {
     name: &'static str,
+    /// What it can't do without.
+    peers: &'static [Peer],
     run: fn() -> Outcome,
 }
 
 const STEPS: &[Step] = &[
     Step {
         name: "setup",
-        run: || setup::run(&[]),
+        peers: &[],
+        run: setup,
     },
     Step {
         name: "format",
+        peers: &[],
         run: || cargo(&["fmt", "--all", "--check"]),
     },
     Step {
         name: "lints",
+        peers: &[],
         run: lints,
     },
     Step {
         name: "tests",
+        peers: &[],
         run: tests,
     },
     Step {
         name: "docs",
+        peers: &[],
         run: docs,
     },
     Step {
         name: "tidy",
+        peers: &[],
         run: || tidy::run(&[]),
     },
     Step {
         name: "budgets",
+        peers: &[],
         run: dependencies::check_budgets,
     },
     Step {
         name: "licences",
+        peers: &[],
         run: dependencies::check_licences_and_sources,
     },
     Step {
         name: "package",
+        peers: &[],
         run: package,
     },
     Step {
         name: "release",
+        peers: &[],
         run: release,
     },
     Step {
         name: "bench",
+        peers: &[],
         run: || bench::run(&["--quick".to_owned()]),
     },
     Step {
         name: "autobahn",
+        peers: &[AUTOBAHN],
         run: || autobahn::run(&[]),
     },
     Step {
         name: "attacks",
+        peers: &[],
         run: || attacks::run(&[]),
     },
     Step {
         name: "interop",
+        peers: &[WEBSOCKETS, WS],
         run: interop,
     },
     Step {
         name: "browser",
+        peers: &[PLAYWRIGHT],
         run: browser,
     },
 ];
@@ -104,12 +125,14 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     for step in STEPS.iter().filter(is_chosen) {
         println!("\n==> {}", step.name);
         let start = Instant::now();
-        let result = (step.run)();
+        let verdict = step.perform();
         let took = start.elapsed();
         println!("<== {} took {:.1} s", step.name, took.as_secs_f64());
-        finished.push((step.name, took, result.is_ok()));
-        if let Err(failure) = result {
+        if let Verdict::Failed(failure) = &verdict {
             outcome = Err(format!("step {} failed: {failure}", step.name));
+        }
+        finished.push((step.name, took, verdict));
+        if outcome.is_err() {
             break;
         }
     }
@@ -117,14 +140,57 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     outcome
 }
 
-fn print_table(finished: &[(&str, Duration, bool)]) {
+enum Verdict {
+    Passed,
+    /// What is missing.
+    Skipped(String),
+    Failed(String),
+}
+
+impl Step {
+    fn perform(&self) -> Verdict {
+        match self.peers.iter().find_map(|peer| peer.check().err()) {
+            Some(missing) if is_strict() => return Verdict::Failed(missing),
+            Some(missing) => {
+                println!("SKIPPED: {missing}");
+                return Verdict::Skipped(missing);
+            }
+            None => {}
+        }
+        match (self.run)() {
+            Ok(()) => Verdict::Passed,
+            Err(failure) => Verdict::Failed(failure),
+        }
+    }
+}
+
+/// Whether nothing may be skipped.
+fn is_strict() -> bool {
+    env::var_os("CI").is_some()
+}
+
+fn print_table(finished: &[(&str, Duration, Verdict)]) {
     println!();
-    for (name, took, passed) in finished {
-        let verdict = if *passed { "passed" } else { "FAILED" };
-        println!("{name:<10} {:>7.1} s  {verdict}", took.as_secs_f64());
+    for (name, took, verdict) in finished {
+        let took = took.as_secs_f64();
+        match verdict {
+            Verdict::Passed => println!("{name:<10} {took:>7.1} s  passed"),
+            Verdict::Skipped(missing) => println!("SKIPPED {name}: {missing}"),
+            Verdict::Failed(_) => println!("{name:<10} {took:>7.1} s  FAILED"),
+        }
     }
     let total: Duration = finished.iter().map(|(_, took, _)| took).sum();
     println!("{:<10} {:>7.1} s", "all", total.as_secs_f64());
+}
+
+/// A peer that can't be had is no failure yet: the steps that need it are skipped.
+fn setup() -> Outcome {
+    setup::install_programs()?;
+    let missing = peer::install_all();
+    if missing.is_empty() || !is_strict() {
+        return Ok(());
+    }
+    Err(format!("could not be installed: {}", missing.join(", ")))
 }
 
 fn cargo(arguments: &[&str]) -> Outcome {
@@ -231,7 +297,7 @@ fn with_tools(command: &mut Command) -> &mut Command {
     let chromium = setup::chromium().unwrap_or_else(|| PathBuf::from("chromium"));
     command
         .env("CHAPPE_BINARY", workspace::release("chappe"))
-        .env("CHAPPE_PYTHON", workspace::python())
+        .env("CHAPPE_PYTHON", workspace::python(&workspace::websockets()))
         .env(
             "CHAPPE_NODE_MODULES",
             workspace::node().join("node_modules"),

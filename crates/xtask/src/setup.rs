@@ -1,15 +1,17 @@
 //! `cargo xtask setup`: the programs and peers that the tests need.
 //!
 //! Programs come from the system's packages: on Debian, as root, what is missing is installed;
-//! elsewhere it is named, with the way to install it. Peers are pinned and go below
-//! `target/tools`. When everything is there this takes no network and under two seconds.
+//! elsewhere it is named, with the way to install it. Peers come from their package registries, are
+//! pinned and go below `target/tools`. When everything is there this takes no network and under two
+//! seconds.
+
+pub(crate) mod peer;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::autobahn;
-use crate::run::{self, Outcome, command_in};
+use crate::run::{self, Outcome};
 use crate::workspace;
 
 /// A program that is looked for on the `PATH`.
@@ -49,7 +51,7 @@ const PROGRAMS: &[Program] = &[
     Program {
         names: &["gcc", "cc"],
         version: &["-dumpfullversion"],
-        packages: &["gcc"],
+        packages: &["gcc", "libc6-dev"],
     },
     Program {
         names: &["valgrind"],
@@ -71,6 +73,11 @@ const PROGRAMS: &[Program] = &[
         version: &["-V"],
         packages: &["iproute2"],
     },
+    Program {
+        names: &["kill"],
+        version: &["--version"],
+        packages: &["procps"],
+    },
 ];
 
 const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
@@ -79,9 +86,19 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     if let Some(argument) = arguments.first() {
         return Err(format!("setup takes no argument, but got {argument:?}"));
     }
+    install_programs()?;
+    let missing = peer::install_all();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("could not be installed: {}", missing.join(", ")))
+}
+
+/// Sees to it that all programs are there.
+pub(crate) fn install_programs() -> Outcome {
     let missing = missing();
     if !missing.is_empty() {
-        install_programs(&missing)?;
+        install_packages(&missing)?;
     }
     for program in PROGRAMS {
         let version = program
@@ -89,12 +106,6 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
             .ok_or_else(|| format!("{} is missing", program.names[0]))?;
         println!("{:<12} {version}", program.names[0]);
     }
-    install_python_peers()?;
-    install_node_peers()?;
-    install_browser_driver()?;
-    let suite = autobahn::find()?;
-    suite.install()?;
-    println!("{:<12} {suite}", "autobahn");
     Ok(())
 }
 
@@ -127,7 +138,7 @@ fn missing() -> Vec<&'static Program> {
         .collect()
 }
 
-fn install_programs(missing: &[&Program]) -> Outcome {
+fn install_packages(missing: &[&Program]) -> Outcome {
     let names = missing
         .iter()
         .map(|program| program.names[0])
@@ -165,128 +176,4 @@ fn is_debian() -> bool {
 
 fn is_root() -> bool {
     run::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
-}
-
-/// The folder with the pins of our peers.
-fn pins() -> PathBuf {
-    workspace::root().join("crates").join("xtask").join("peers")
-}
-
-fn install_python_peers() -> Outcome {
-    let folder = workspace::tools().join("python");
-    let pins = pins().join("requirements.txt");
-    once(&folder, &pins, || {
-        run::run_with_retries(|| {
-            let mut command = Command::new("python3");
-            command.args(["-m", "venv", "--clear"]).arg(&folder);
-            command
-        })?;
-        run::run_with_retries(|| {
-            let mut command = Command::new(workspace::python());
-            command.args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ]);
-            command.args(["--no-deps", "--requirement"]).arg(&pins);
-            command
-        })
-    })?;
-    let script = "import websockets; print(websockets.__version__)";
-    let version = run::output(Command::new(workspace::python()).args(["-c", script]))?;
-    println!("{:<12} {}", "websockets", version.trim());
-    Ok(())
-}
-
-fn install_node_peers() -> Outcome {
-    let folder = workspace::node();
-    let lock = pins().join("package-lock.json");
-    once(&folder, &lock, || {
-        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        for name in ["package.json", "package-lock.json"] {
-            copy(&pins().join(name), &folder.join(name))?;
-        }
-        run::run_with_retries(|| npm_ci(&folder))
-    })?;
-    println!("{:<12} {}", "ws", package_version(&folder, "ws")?);
-    Ok(())
-}
-
-fn install_browser_driver() -> Outcome {
-    let folder = workspace::browser();
-    let [lock, package] = ["package-lock.json", "package.json"].map(|name| folder.join(name));
-    if !package.exists() {
-        return Ok(());
-    }
-    let modules = folder.join("node_modules");
-    if lock.exists() {
-        once(&modules, &lock, || {
-            run::run_with_retries(|| npm_ci(&folder))
-        })?;
-    } else {
-        // The package itself pins what has no dependencies of its own.
-        once(&modules, &package, || {
-            run::run_with_retries(|| npm_install(&folder))
-        })?;
-    }
-    println!(
-        "{:<12} {}",
-        "playwright",
-        package_version(&folder, "playwright-core")?
-    );
-    Ok(())
-}
-
-fn npm_ci(folder: &Path) -> Command {
-    npm(folder, &["ci"])
-}
-
-fn npm_install(folder: &Path) -> Command {
-    npm(folder, &["install", "--no-package-lock"])
-}
-
-fn npm(folder: &Path, words: &[&str]) -> Command {
-    let mut command = command_in(folder, "npm");
-    command.args(words).args([
-        "--no-audit",
-        "--no-fund",
-        "--ignore-scripts",
-        "--loglevel=error",
-    ]);
-    command
-}
-
-/// The version of an npm package that is installed below a folder.
-pub(crate) fn package_version(folder: &Path, package: &str) -> Outcome<String> {
-    let file = folder
-        .join("node_modules")
-        .join(package)
-        .join("package.json");
-    let text = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(value["version"]
-        .as_str()
-        .unwrap_or("of unknown version")
-        .to_owned())
-}
-
-/// Installs into `folder` unless that was done already from pins of the same text.
-pub(crate) fn once(folder: &Path, pins: &Path, install: impl FnOnce() -> Outcome) -> Outcome {
-    let stamp = folder.join(".installed");
-    let wanted = fs::read(pins).map_err(|error| format!("{}: {error}", pins.display()))?;
-    if fs::read(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(());
-    }
-    install()?;
-    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
-}
-
-fn copy(source: &Path, target: &Path) -> Outcome {
-    match fs::copy(source, target) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot copy {}: {error}", source.display())),
-    }
 }

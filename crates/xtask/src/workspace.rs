@@ -31,9 +31,19 @@ pub(crate) fn tools() -> PathBuf {
     target().join("tools")
 }
 
-/// The Python that has the pinned `websockets`.
-pub(crate) fn python() -> PathBuf {
-    tools().join("python").join("bin").join("python")
+/// The Python of an environment that `setup` made.
+pub(crate) fn python(environment: &Path) -> PathBuf {
+    environment.join("bin").join("python")
+}
+
+/// The environment that has the pinned `websockets`.
+pub(crate) fn websockets() -> PathBuf {
+    tools().join("python")
+}
+
+/// The environment that has the conformance suite.
+pub(crate) fn autobahn() -> PathBuf {
+    tools().join("autobahn")
 }
 
 /// The folder whose `node_modules` has the pinned `ws`.

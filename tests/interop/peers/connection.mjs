@@ -21,8 +21,13 @@ export class Connection {
 
   constructor(socket) {
     this.socket = socket;
-    this.#messages = on(socket, 'message', { close: ['close'] });
-    this.#pongs = on(socket, 'pong', { close: ['close'] });
+    this.#messages = on(socket, 'message');
+    this.#pongs = on(socket, 'pong');
+    // They hand out what came before the end. (Node 18 has no option of `on` for it.)
+    socket.on('close', () => {
+      this.#messages.return();
+      this.#pongs.return();
+    });
     this.closed = once(socket, 'close').then(([code, reason]) => [code, reason.toString()]);
     // Whoever awaits it sees the error; whoever does not, sees it in `open`.
     this.closed.catch(() => {});

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::BufMut;
 
 use crate::frame::{Header, Opcode};
-use crate::message::{Joined, Joining};
+use crate::joining::{Joined, Joining};
 use crate::{Connection, Event, Message, Page, Role};
 
 use super::{KEY, ROLES, START, Scenario, declared, frame, masked_frame, pattern};

@@ -1,12 +1,14 @@
 //! The way out: a queue that is bounded, a stream that is full, slow or broken.
 
+use std::future::pending;
 use std::io::ErrorKind;
 
 use chappe::{Acceptor, Cause, CloseCode, Message, Prepared, Side};
+use tokio::sync::oneshot;
 
 use crate::endpoint::{accepted, accepted_by, connected, ended, limits, served, served_by, settle};
 use crate::frame::{self, Frame};
-use crate::wire::Options;
+use crate::wire::{Options, Peer};
 
 /// Waits in the queue without leaving room for more, where nothing else waits.
 static FULL: [u8; 70_000] = [7; 70_000];
@@ -440,4 +442,34 @@ async fn peer_that_reads_slowly_is_not_failed() {
     ];
     assert_eq!(frames, expected);
     assert!(!task.is_finished(), "the connection is alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_was_queued_is_written_though_it_is_more_than_one_poll_may_write() {
+    let acceptor = Acceptor::new().outbox_bytes_max(1_000_000);
+    let (peers, received) = oneshot::channel::<Peer>();
+    let (makes_room, room) = oneshot::channel::<()>();
+    let (peer, _task) = served_by(acceptor, Options::default(), |ws, _| async move {
+        let peer = received.await?;
+        ws.send(vec![1; 400_000]).await?;
+        tokio::task::yield_now().await;
+        ws.send(vec![2; 300_000]).await?;
+        room.await?;
+        // In the same poll of the task, after the stream was seen to be full.
+        peer.take_all();
+        pending().await
+    })
+    .await;
+    peer.take_only(0);
+    peers.send(peer.clone()).unwrap();
+    settle().await;
+    peer.send_end();
+    settle().await;
+    makes_room.send(()).unwrap();
+    peer.dropped().await;
+    let expected = [
+        Frame::binary(&vec![1; 400_000]),
+        Frame::binary(&vec![2; 300_000]),
+    ];
+    assert!(peer.take_frames() == expected, "both are whole");
 }

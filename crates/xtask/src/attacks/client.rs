@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::accept_key::accept_key;
+use super::bystander::ROUND_TRIP_MAX;
 use super::bytes::bytes_of;
 use super::server::{log_file, memory_kib};
 use super::tell::header;
@@ -244,6 +245,7 @@ impl Hostile {
             actual,
             growth_kib: (peak, MEMORY_KIB_MAX),
             round_trip: None,
+            round_trip_max: ROUND_TRIP_MAX,
         }
     }
 

@@ -147,7 +147,7 @@ fn ending_amid_a_request(server: &mut Server) -> Told {
     ending(server)
 }
 
-fn ending(server: &mut Server) -> Told {
+pub(super) fn ending(server: &mut Server) -> Told {
     match server.wait(CLOSE_LIMIT * 2) {
         Some(status) if status.success() => Ok("ended".to_owned()),
         Some(status) => Err(format!("ended with {status}")),

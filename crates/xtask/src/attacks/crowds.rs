@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::bytes::{bytes_of, masked};
-use super::server::Server;
+use super::server::{Options, Server};
 use super::wire::{PROMPT, Peer, plain_request};
 use super::{Attack, Script, Told};
 
@@ -68,7 +68,10 @@ pub(super) fn attacks() -> impl Iterator<Item = Attack> {
     HELD.iter()
         .map(held)
         .chain(rows)
-        .chain([scarce.with_descriptors(64)])
+        .chain([scarce.with_options(Options {
+            descriptors_max: Some(64),
+            ..Options::default()
+        })])
 }
 
 const CROWD: usize = 200;
@@ -109,7 +112,7 @@ fn hold(server: &Server, act: impl Fn(&mut Peer) -> Result<(), String>) -> Told 
 }
 
 /// Lets the server read what was sent, and checks that it serves a newcomer.
-fn serves(server: &Server) -> Result<(), String> {
+pub(super) fn serves(server: &Server) -> Result<(), String> {
     thread::sleep(Duration::from_millis(200));
     match Peer::upgraded(server.address())?.last_words()?.as_str() {
         "\"hi\" 1000" => Ok(()),

@@ -5,11 +5,11 @@
 //! echoes went on in time. Three kinds of rows:
 //!
 //! - *prompt*: the answer is due at once; one after the other against one server (`head.rs`,
-//!   `origin.rs`, `frames.rs`, `messages.rs`);
+//!   `origin.rs`, `frames.rs`, `messages.rs`, `endings.rs`);
 //! - *crowds*: many connections, or floods; each against a server of its own (`crowds.rs`,
-//!   `floods.rs`);
-//! - *patient*: the answer is a timeout; all at the same time, each against a server of its own
-//!   (`patience.rs`, `closing.rs`).
+//!   `floods.rs`, `memory.rs`, `accepting.rs`);
+//! - *patient*: the answer takes its time; all at the same time, each against a server of its own
+//!   (`patience.rs`, `closing.rs`, `keepalive.rs`, `frozen.rs`, `stopping.rs`).
 //!
 //! And `client.rs` turns it round: hostile servers against `chappe connect`.
 //!
@@ -18,21 +18,28 @@
 //! heads, 3 bodies, 4 lists of offers, 6 a client's answers, 7 origins and hosts. Framing: 9
 //! lengths, 10 lengths declared only, 11 fragments, 12 control frames, 13 masks, 14 UTF-8, 15
 //! reserved bits and opcodes, 16 peers that are slow or vanish. Running: 21 leaving at any moment,
-//! 22 memory given back, 24 peers that do not close, 25 storms, descriptors and logs.
+//! 22 memory given back, 24 peers that do not close, 25 storms, descriptors and logs, 26 a
+//! server that stood still.
 
 mod accept_key;
+mod accepting;
 mod bystander;
 mod bytes;
 mod client;
 mod closing;
 mod crowds;
+mod endings;
 mod floods;
 mod frames;
+mod frozen;
 mod head;
+mod keepalive;
+mod memory;
 mod messages;
 mod origin;
 mod patience;
 mod server;
+mod stopping;
 mod tell;
 mod wire;
 
@@ -43,6 +50,7 @@ use std::time::Duration;
 use crate::run::Outcome;
 use crate::workspace;
 use bystander::{Bystander, ROUND_TRIP_MAX};
+use server::Options;
 pub(crate) use server::Server;
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -60,10 +68,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
             binary.display()
         ));
     }
+    // Crowds have a descriptor each.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut report = Report::default();
     Report::print_header();
     thread::scope(|scope| {
-        let patient: Vec<_> = chosen(patience::attacks().chain(closing::attacks()), words)
+        let patient: Vec<_> = chosen(patient_attacks(), words)
             .map(|attack| {
                 let binary = &binary;
                 scope.spawn(move || attack.against_own_server(binary, Duration::from_millis(10)))
@@ -77,7 +87,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
             })
             .collect();
         run_prompt(&binary, words, &mut report)?;
-        for attack in chosen(crowds::attacks().chain(floods::attacks()), words) {
+        for attack in chosen(crowd_attacks(), words) {
             report.add(&attack.against_own_server(&binary, Duration::from_millis(1)));
         }
         for attack in client::attacks().filter(|attack| attack.is_among(words)) {
@@ -94,15 +104,33 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     report.finish()
 }
 
+fn patient_attacks() -> impl Iterator<Item = Attack> {
+    patience::attacks()
+        .chain(closing::attacks())
+        .chain(endings::patient_attacks())
+        .chain(keepalive::attacks())
+        .chain(frozen::attacks())
+        .chain(stopping::attacks())
+        .chain(accepting::patient_attacks())
+}
+
+fn crowd_attacks() -> impl Iterator<Item = Attack> {
+    crowds::attacks()
+        .chain(floods::attacks())
+        .chain(memory::attacks())
+        .chain(accepting::attacks())
+}
+
 fn run_prompt(binary: &Path, words: &[String], report: &mut Report) -> Outcome {
     let tables = head::attacks()
         .chain(origin::attacks())
         .chain(frames::attacks())
-        .chain(messages::attacks());
+        .chain(messages::attacks())
+        .chain(endings::attacks());
     let mut server = Server::start(binary)?;
     let bystander = Bystander::start(server.address(), Duration::from_millis(1))?;
     for attack in chosen(tables, words) {
-        report.add(&attack.perform_on(&mut server, &bystander));
+        report.add(&attack.perform_on(&mut server, Some(&bystander)));
     }
     Ok(())
 }
@@ -131,8 +159,10 @@ struct Attack {
     expected: String,
     /// By how much the process may grow meanwhile.
     growth_kib_max: u64,
-    /// What descriptors the server may open; only for a server of its own.
-    descriptors_max: Option<u32>,
+    /// How the server is started; only for a server of its own.
+    options: Options,
+    /// How long the bystander may wait for an echo. None where there is no bystander.
+    round_trip_max: Option<Duration>,
     act: Act,
 }
 
@@ -159,7 +189,8 @@ impl Attack {
             name,
             expected,
             growth_kib_max: 2 * 1024,
-            descriptors_max: None,
+            options: Options::default(),
+            round_trip_max: Some(ROUND_TRIP_MAX),
             act,
         }
     }
@@ -169,22 +200,31 @@ impl Attack {
         self
     }
 
-    fn with_descriptors(mut self, limit: u32) -> Self {
-        self.descriptors_max = Some(limit);
+    fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    fn echoing_within(mut self, limit: Duration) -> Self {
+        self.round_trip_max = Some(limit);
+        self
+    }
+
+    fn without_bystander(mut self) -> Self {
+        self.round_trip_max = None;
         self
     }
 
     fn against_own_server(self, binary: &Path, pause: Duration) -> Verdict {
-        let started = match self.descriptors_max {
-            Some(limit) => Server::start_with_descriptors(binary, limit),
-            None => Server::start(binary),
-        };
-        let started = started.and_then(|server| {
-            let bystander = Bystander::start(server.address(), pause)?;
+        let started = Server::start_with(binary, &self.options).and_then(|server| {
+            let bystander = match self.round_trip_max {
+                Some(_) => Some(Bystander::start(server.address(), pause)?),
+                None => None,
+            };
             Ok((server, bystander))
         });
         match started {
-            Ok((mut server, bystander)) => self.perform_on(&mut server, &bystander),
+            Ok((mut server, bystander)) => self.perform_on(&mut server, bystander.as_ref()),
             Err(failure) => Verdict {
                 topic: self.topic,
                 name: self.name,
@@ -192,21 +232,25 @@ impl Attack {
                 actual: failure,
                 growth_kib: (0, self.growth_kib_max),
                 round_trip: None,
+                round_trip_max: ROUND_TRIP_MAX,
             },
         }
     }
 
-    fn perform_on(self, server: &mut Server, bystander: &Bystander) -> Verdict {
+    fn perform_on(self, server: &mut Server, bystander: Option<&Bystander>) -> Verdict {
         server.forget_peak();
-        bystander.forget();
+        if let Some(bystander) = bystander {
+            bystander.forget();
+        }
         let before = server.peak_kib();
         let mut actual = (self.act)(server).unwrap_or_else(|failure| failure);
         let growth = server.peak_kib().saturating_sub(before);
         // A server that was told to end takes the bystander's connection with it.
-        let round_trip = match bystander.worst() {
+        let round_trip = match bystander.map(Bystander::worst) {
             _ if server.has_ended() => None,
-            Ok(worst) => Some(worst),
-            Err(failure) => {
+            None => None,
+            Some(Ok(worst)) => Some(worst),
+            Some(Err(failure)) => {
                 actual = format!("{actual}; the bystander failed: {failure}");
                 None
             }
@@ -218,6 +262,7 @@ impl Attack {
             actual,
             growth_kib: (growth, self.growth_kib_max),
             round_trip,
+            round_trip_max: self.round_trip_max.unwrap_or(ROUND_TRIP_MAX),
         }
     }
 }
@@ -232,6 +277,7 @@ struct Verdict {
     growth_kib: (u64, u64),
     /// The bystander's longest, where there is one.
     round_trip: Option<Duration>,
+    round_trip_max: Duration,
 }
 
 impl Verdict {
@@ -240,7 +286,9 @@ impl Verdict {
             .split(" | ")
             .any(|expected| expected == self.actual)
             && self.growth_kib.0 <= self.growth_kib.1
-            && self.round_trip.is_none_or(|time| time <= ROUND_TRIP_MAX)
+            && self
+                .round_trip
+                .is_none_or(|time| time <= self.round_trip_max)
     }
 
     fn line(&self) -> String {

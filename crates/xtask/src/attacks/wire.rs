@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, SockRef, Socket, Type};
+
 use super::bytes::{BYE, masked};
 use super::tell::{Frame, head_length, header, tell_frames, tell_head};
 
@@ -42,10 +44,28 @@ impl Peer {
     /// Connects and shakes hands with a server that echoes.
     pub(super) fn upgraded(address: SocketAddr) -> Result<Self, String> {
         let mut peer = Self::connect(address)?;
-        peer.send(&plain_request(address))?;
-        let head = peer.read_head(PROMPT).ok_or("no answer to the handshake")?;
+        peer.shake_hands(address)?;
+        Ok(peer)
+    }
+
+    /// The same, where the kernel keeps but little of what is not read.
+    pub(super) fn upgraded_with_little_room(address: SocketAddr) -> Result<Self, String> {
+        let connect = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.set_recv_buffer_size(4096)?;
+            socket.connect(&address.into())?;
+            Self::new(socket.into())
+        };
+        let mut peer = connect().map_err(|error| format!("no connection: {error}"))?;
+        peer.shake_hands(address)?;
+        Ok(peer)
+    }
+
+    fn shake_hands(&mut self, address: SocketAddr) -> Result<(), String> {
+        self.send(&plain_request(address))?;
+        let head = self.read_head(PROMPT).ok_or("no answer to the handshake")?;
         match tell_head(&head, SAMPLE_KEY) {
-            told if told == "101" => Ok(peer),
+            told if told == "101" => Ok(()),
             told => Err(format!("the handshake got {told}")),
         }
     }
@@ -118,6 +138,28 @@ impl Peer {
         told.join(" ")
     }
 
+    /// Leaves by a reset.
+    pub(super) fn reset(self) {
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Our end's port.
+    pub(super) fn port(&self) -> u16 {
+        self.stream.local_addr().map_or(0, |address| address.port())
+    }
+
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Sends as much of it as is taken at once, and tells how much that was.
+    pub(super) fn send_some(&mut self, bytes: &[u8]) -> usize {
+        let _ = self.stream.set_nonblocking(true);
+        let sent = self.stream.write(bytes);
+        let _ = self.stream.set_nonblocking(false);
+        sent.unwrap_or(0)
+    }
+
     /// Waits until there is something that was not read, and leaves it so.
     pub(super) fn wait_for_unread(&mut self, limit: Duration) {
         let _ = self.stream.set_read_timeout(Some(limit));
@@ -159,10 +201,12 @@ impl Peer {
         true
     }
 
-    /// The answer to a message and a close: that of a connection in good order is `"hi" 1000`.
+    /// The answer to a message and a close: that of a connection in good order is `"hi" 1000`. Pings
+    /// that are on their way are not told.
     pub(super) fn last_words(&mut self) -> Result<String, String> {
         self.send(&[masked(0x81, b"hi"), BYE.to_vec()].concat())?;
-        Ok(self.answer(PROMPT * 2))
+        let answer = self.answer(PROMPT * 2);
+        Ok(answer.trim_start_matches("ping ").to_owned())
     }
 
     /// Reads a head, up to and with its empty line.
@@ -172,9 +216,28 @@ impl Peer {
         Some(self.received.drain(..length).collect())
     }
 
+    /// Reads at most so many bytes, if they are there, and gives the frame that is whole with them.
+    pub(super) fn read_some(&mut self, bytes: usize) -> Option<Frame> {
+        let mut chunk = vec![0; bytes];
+        let _ = self.stream.set_nonblocking(true);
+        let read = self.stream.read(&mut chunk);
+        let _ = self.stream.set_nonblocking(false);
+        match read {
+            Ok(0) => self.ended = bytes > 0,
+            Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+            Err(error) if is_timeout(&error) => {}
+            Err(_) => self.ended = true,
+        }
+        self.take_frame()
+    }
+
     /// Reads the next whole frame of a server.
     pub(super) fn read_frame(&mut self, limit: Duration) -> Option<Frame> {
         self.read_until(limit, |bytes| Frame::parse(bytes).is_some());
+        self.take_frame()
+    }
+
+    fn take_frame(&mut self) -> Option<Frame> {
         let (frame, length) = Frame::parse(&self.received)?;
         self.received.drain(..length);
         Some(frame)

@@ -10,7 +10,8 @@ use std::process::Command;
 use super::measure;
 use super::rows::Row;
 use crate::run::{self, Outcome, command_in};
-use crate::{setup, workspace};
+use crate::setup::peer;
+use crate::workspace;
 
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -221,8 +222,8 @@ fn cargo(words: &[&str]) -> Outcome {
 /// The package pins what it needs to the version. Bun comes as a script that fetches it, so scripts
 /// are run here.
 fn install_scripts() -> Outcome {
-    let package = folder().join("package.json");
-    setup::once(&modules(), &package, || {
+    let package = peer::read(&folder().join("package.json"))?;
+    peer::once(&modules(), &package, || {
         run::run_with_retries(|| {
             let mut command = command_in(&folder(), "npm");
             command.args(["install", "--no-package-lock", "--loglevel=error"]);
@@ -309,7 +310,7 @@ impl Peer {
                 locked(&folder(), package)
             }
             Program::Node(_) => {
-                let version = setup::package_version(&folder(), self.name).unwrap_or_default();
+                let version = peer::package_version(&folder(), self.name).unwrap_or_default();
                 let node = measure::first_line(Command::new("node").arg("--version"));
                 format!("{version}, Node.js {}", node.trim_start_matches('v'))
             }

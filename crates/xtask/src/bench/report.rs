@@ -43,12 +43,18 @@ const METHOD: &str = "\
   0.25 s with 5,000 and more. Each opens its connections and warms up for 0.1 s first. 10,000
   handshakes are counted, 21 times. Idle connections are opened nine times, each time on a server
   that was just started.
+- A broadcast is over when the last connection has it, and then another is published. Where several
+  are in flight, those that are due at a time are published by one write, so that a server reads them
+  together and can send each connection all of them in one piece. In the rows *published singly* each
+  has a write of its own, as a publisher does it who has one thing to say at a time: a server may find
+  one alone, and then pays for sending to everybody each time. The first tells what a delivery costs,
+  the second what gathering deliveries saves, and when it can.
 - Each figure is the median of the runs. \\* stands where the runs differ by more than a third of it.
   † stands where the generator was busy for 95 % of the time or more: the server could do more.
 - All figures, with quartiles: [benchmarks/figures.md](benchmarks/figures.md); each run:
   [benchmarks/results.json](benchmarks/results.json).
 
-Again, all of it (2 h 15 min) or one row (Debian, as root, for `strace` and `unshare`; two cores):
+Again, all of it (some two and a half hours) or one row (Debian, as root, for `strace` and `unshare`; two cores):
 
 ```sh
 cargo xtask setup

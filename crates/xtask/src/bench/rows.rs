@@ -12,7 +12,7 @@ pub(super) struct Row {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Work {
     Echo(Echo),
-    Broadcast(Load),
+    Broadcast(Broadcast),
     Handshake,
     Idle(Idle),
 }
@@ -44,6 +44,14 @@ enum Kind {
 pub(super) struct Load {
     connections: u32,
     in_flight: u32,
+}
+
+/// Messages of one connection that go to all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Broadcast {
+    load: Load,
+    /// Whether each is published by a write of its own, or all that are due in one piece.
+    singly: bool,
 }
 
 /// Connections, and what they did before they are looked at, by the generator's name for it.
@@ -113,11 +121,14 @@ pub(super) const ROWS: &[Row] = &[
     broadcast("broadcast-10x1", 10, 1),
     broadcast("broadcast-10x4", 10, 4),
     broadcast("broadcast-10x16", 10, 16),
+    broadcast_singly("broadcast-10x16-singly", 10, 16),
     broadcast("broadcast-1000x1", 1_000, 1),
     broadcast("broadcast-1000x4", 1_000, 4),
     broadcast("broadcast-1000x16", 1_000, 16),
+    broadcast_singly("broadcast-1000x16-singly", 1_000, 16),
     broadcast("broadcast-15000x1", 15_000, 1),
     broadcast("broadcast-15000x4", 15_000, 4),
+    broadcast_singly("broadcast-15000x4-singly", 15_000, 4),
     broadcast("broadcast-15000x16", 15_000, 16),
     idle("idle-fresh", IDLE_CONNECTIONS, "fresh"),
     idle("idle-used", IDLE_CONNECTIONS, "used"),
@@ -180,7 +191,14 @@ const fn in_fragments(name: &'static str, message: Message, load: Load, fragment
 }
 
 const fn broadcast(name: &'static str, connections: u32, in_flight: u32) -> Row {
-    let work = Work::Broadcast(load(connections, in_flight));
+    let (load, singly) = (load(connections, in_flight), false);
+    let work = Work::Broadcast(Broadcast { load, singly });
+    Row { name, work }
+}
+
+const fn broadcast_singly(name: &'static str, connections: u32, in_flight: u32) -> Row {
+    let (load, singly) = (load(connections, in_flight), true);
+    let work = Work::Broadcast(Broadcast { load, singly });
     Row { name, work }
 }
 
@@ -207,7 +225,10 @@ impl Row {
                 };
                 format!("{}{fragments}, {}", echo.message.title(), echo.load.title())
             }
-            Work::Broadcast(load) => format!("to {}", load.title()),
+            Work::Broadcast(Broadcast { load, singly }) => {
+                let singly = if singly { ", published singly" } else { "" };
+                format!("to {}{singly}", load.title())
+            }
             Work::Handshake => "handshake".to_owned(),
             Work::Idle(idle) => match idle.scenario {
                 "fresh" => "just opened".to_owned(),
@@ -267,7 +288,7 @@ impl Row {
     pub(super) fn files(&self) -> u64 {
         let connections = match self.work {
             Work::Echo(echo) => echo.load.connections,
-            Work::Broadcast(load) => load.connections,
+            Work::Broadcast(broadcast) => broadcast.load.connections,
             // They are all open at the end.
             Work::Handshake => HANDSHAKES,
             Work::Idle(idle) if idle.scenario == "storm" => idle.connections + STORM,
@@ -291,8 +312,10 @@ impl Row {
                     several => format!("{words} --fragments {several}"),
                 }
             }
-            Work::Broadcast(load) => {
-                format!("broadcast {} --bytes {}", load.arguments(), BROADCAST.bytes)
+            Work::Broadcast(Broadcast { load, singly }) => {
+                let singly = if singly { " --singly" } else { "" };
+                let bytes = BROADCAST.bytes;
+                format!("broadcast {} --bytes {bytes}{singly}", load.arguments())
             }
             Work::Handshake => format!("handshake --count {HANDSHAKES}"),
             Work::Idle(Idle {
@@ -308,7 +331,7 @@ impl Row {
     pub(super) fn pace(&self) -> Pace {
         let connections = match self.work {
             Work::Echo(echo) => echo.load.connections,
-            Work::Broadcast(load) => load.connections,
+            Work::Broadcast(broadcast) => broadcast.load.connections,
             Work::Handshake => 0,
             Work::Idle(_) => {
                 let (runs, seconds) = (9, 0.0);
@@ -447,6 +470,11 @@ mod tests {
                 "broadcast-15000x4",
                 "to 15,000 connections, 4 in flight",
                 "broadcast --connections 15000 --in-flight 4 --bytes 20",
+            ),
+            (
+                "broadcast-1000x16-singly",
+                "to 1,000 connections, 16 in flight, published singly",
+                "broadcast --connections 1000 --in-flight 16 --bytes 20 --singly",
             ),
             (
                 "idle-storm",

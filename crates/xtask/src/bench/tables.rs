@@ -22,7 +22,7 @@ const BUSY_MIN: f64 = 0.95;
 const NONE: &str = "–";
 
 /// The rows of the summary.
-const SUMMARY: [&str; 9] = [
+const SUMMARY: [&str; 11] = [
     "echo-20-16x16",
     "echo-20-100x1",
     "echo-1k-16x16",
@@ -30,7 +30,9 @@ const SUMMARY: [&str; 9] = [
     "echo-1m-1x1",
     "broadcast-1000x1",
     "broadcast-1000x16",
+    "broadcast-1000x16-singly",
     "broadcast-15000x4",
+    "broadcast-15000x4-singly",
     "handshake",
 ];
 

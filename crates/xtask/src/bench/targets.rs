@@ -2,9 +2,7 @@
 //!
 //! A target is met when the median says so, unrounded; the quartiles stand beside it.
 
-use super::peers::{
-    CHAPPE, CHAPPE_CHANGED, CHAPPE_YIELDS, Kind, Peer, TOKIO_TUNGSTENITE, UWEBSOCKETS, find,
-};
+use super::peers::{CHAPPE, CHAPPE_CHANGED, Kind, Peer, TOKIO_TUNGSTENITE, UWEBSOCKETS, find};
 use super::results::{Figure, Results};
 use super::rows::{self, Row};
 use super::statistics::{self, Summary};
@@ -49,9 +47,7 @@ const TARGETS: &[Target] = &[
     target("handshake", Bound::Cost(UWEBSOCKETS, 1.10)),
     target("handshake", Bound::NoRustPeerCheaper),
     target("echo-20-16x16", Bound::Loop(CHAPPE_CHANGED, 1.10)),
-    target("echo-20-16x16", Bound::Loop(CHAPPE_YIELDS, 1.10)),
     target("echo-20-100x1", Bound::Loop(CHAPPE_CHANGED, 1.10)),
-    target("echo-20-100x1", Bound::Loop(CHAPPE_YIELDS, 1.10)),
     target("echo-20-16x16", Bound::Latency(UWEBSOCKETS, 1.2)),
     target("echo-20-100x1", Bound::Latency(UWEBSOCKETS, 1.2)),
     target("echo-1k-16x16", Bound::Latency(UWEBSOCKETS, 1.2)),
@@ -203,6 +199,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::bench::peers::CHAPPE_YIELDS;
     use crate::bench::results::Cell;
 
     fn cell(runs: Vec<Value>, ratios: &[f64]) -> Cell {
