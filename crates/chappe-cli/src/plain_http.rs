@@ -37,6 +37,9 @@ pub(crate) async fn answer(plain: Plain<TcpStream>) -> Option<Plain<TcpStream>> 
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let mut connection = hyper::server::conn::http1::Builder::new()
+        // What is behind a request is for the front door to read. Where hyper alone knows where that
+        // is, this request is the last.
+        .keep_alive(plain.has_known_length())
         // What it reads ends with the request, and so may what the client sends.
         .half_close(true)
         .max_buf_size(BUFFER_BYTES_MAX)
@@ -104,7 +107,7 @@ fn respond<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     let mut response = if !has_own_origin(request) {
         in_words(
             StatusCode::FORBIDDEN,
-            "pages from elsewhere may not ask here",
+            "cross-origin requests are not allowed",
         )
     } else if request.method() == Method::OPTIONS && ["/", "*"].contains(&path) {
         // Load balancers ask so whether the server is well.

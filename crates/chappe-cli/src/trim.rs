@@ -1,12 +1,9 @@
 //! Gives memory back to the system once a peak is over, where the C library would keep it.
 //!
 //! By itself glibc gives back what is free at a heap's end. One block that outlives a peak, and was
-//! allocated amid it, keeps all that is below. So `after_peaks` looks at what connections have in use,
+//! allocated during it, keeps all that is below. So `after_peaks` looks at what connections have in use,
 //! and when much less is in use than at the last peak, and no longer falls, it has glibc give back
-//! what is free. Amid a fall it would be too soon, and to be done again.
-//!
-//! A peak that comes and goes between two looks is not seen: what is kept of it serves the next one,
-//! or goes back with it.
+//! what is free. During a fall it would be too soon, and to be done again.
 #![allow(
     unsafe_code,
     reason = "a function of the C library that nobody whom we depend on has wrapped"
@@ -35,7 +32,9 @@ pub(crate) async fn after_peaks(memory: &Memory, monitor: &Monitor) -> Infallibl
         tokio::time::sleep(pause).await;
         pause = LOOK_EVERY;
         let connections = monitor.connections().saturating_mul(CONNECTION_BYTES);
-        if watch.is_over(memory.held_bytes().saturating_add(connections)) {
+        let in_use = memory.held_bytes().saturating_add(connections);
+        let peak = memory.take_peak_bytes().saturating_add(connections);
+        if watch.is_over(in_use, peak) {
             let begin = Instant::now();
             trim();
             // Shards that allocate wait for it, so it gets a tenth of the time at most.
@@ -60,11 +59,12 @@ struct Watch {
 }
 
 impl Watch {
-    /// Whether a peak is over, at a look that finds so many bytes in use. Each is over once.
-    fn is_over(&mut self, in_use: usize) -> bool {
+    /// Whether a peak is over, at a look that finds so many bytes in use, and that there were so many
+    /// since the look before. Each is over once.
+    fn is_over(&mut self, in_use: usize, peak: usize) -> bool {
         let is_falling = is_fall(self.last, in_use);
         self.last = in_use;
-        self.peak = self.peak.max(in_use);
+        self.peak = self.peak.max(in_use).max(peak);
         if is_falling || !is_fall(self.peak, in_use) {
             return false;
         }
@@ -103,7 +103,7 @@ mod tests {
     fn check(looks: &[(usize, bool)]) {
         let mut watch = Watch::default();
         for (number, &(kib, is_over)) in looks.iter().enumerate() {
-            let found = watch.is_over(kib * KIB);
+            let found = watch.is_over(kib * KIB, kib * KIB);
             assert_eq!(found, is_over, "look {number} of {looks:?}");
         }
     }

@@ -67,7 +67,7 @@ fn what_is_not_the_page_is_answered_in_words() {
         (
             "GET / HTTP/1.1\nHost: localhost\nOrigin: http://evil.example\n\n",
             "403",
-            "pages from elsewhere",
+            "cross-origin requests",
         ),
     ];
     for (request, status, words) in rows {
@@ -135,6 +135,25 @@ fn connection_serves_requests_and_then_a_websocket() {
     let mut echo = [0; 2];
     stream.read_exact(&mut echo).unwrap();
     assert_eq!(echo, *b"\x81\0");
+}
+
+#[test]
+fn request_whose_end_is_not_known_is_the_last_of_its_connection() {
+    let server = Server::start("1");
+    let second = "GET /icon.svg HTTP/1.1\nHost: evil.example\n\n";
+    for first in [
+        "GET /icon.svg HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n0\n\n",
+        "GET /icon.svg HTTP/1.1\nHost: localhost\nContent-Length: 4\nContent-Length: 4\n\nbody",
+    ] {
+        // Nobody but the HTTP stack would see the second, nor check its host.
+        let response = server.ask(&format!("{first}{second}"));
+        let answers = response.matches("HTTP/1.1 ").count();
+        assert_eq!(answers, 1, "{first}: {response}");
+        assert!(
+            response.to_lowercase().contains("connection: close"),
+            "{response}"
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The connection after its opening handshake: the machine that a driver moves bytes for.
 //!
 //! In: bytes received, the end of the stream, how writing goes, the time; messages and a close from
-//! the application, and whether it may still reply. Out: events, frames for an [`FrameSink`], the next deadline. A rule that the peer
+//! the application, and whether it may still reply. Out: events, frames for a [`FrameSink`], the next deadline. A
+//! rule that the peer
 //! breaks is never an error of a method: it becomes a close frame to transmit and one event.
 //!
 //! ```text
@@ -248,7 +249,9 @@ impl Connection {
         if !self.reads() {
             return None;
         }
-        self.handle_arrival(now);
+        if partial.is_filled() {
+            self.handle_arrival(now);
+        }
         match self.reading.take_back(partial) {
             Ok(joined) => joined.map(Event::from),
             Err(error) => Some(self.fail(now, error)),

@@ -49,7 +49,11 @@ struct FrameInProgress {
 
 /// A message in progress, lent by [`Connection::lend_partial`](crate::Connection::lend_partial):
 /// what comes next of its payload can be read straight to where it belongs.
-pub struct PartialMessage(Box<Partial>);
+pub struct PartialMessage {
+    partial: Box<Partial>,
+    /// Whether anything was filled in.
+    filled: bool,
+}
 
 impl PartialMessage {
     /// Calls `read` with room for payload bytes, which it fills from the front as far as it can;
@@ -61,22 +65,29 @@ impl PartialMessage {
             frame: Some(frame),
             joining: Some(joining),
             ..
-        } = &mut *self.0
+        } = &mut *self.partial
         else {
-            unreachable!("only a message amid a data frame is lent");
+            unreachable!("only a message in a data frame is lent");
         };
         let held = joining.bytes();
         let room = (held.capacity() - held.len()) as u64;
         let before = held.len();
         let result = joining.fill(room.min(frame.remaining) as usize, read);
-        frame.remaining -= (joining.bytes().len() - before) as u64;
+        let filled = joining.bytes().len() - before;
+        frame.remaining -= filled as u64;
+        self.filled |= filled > 0;
         result
+    }
+
+    /// Whether anything was filled in.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled
     }
 }
 
 impl fmt::Debug for PartialMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held = self.0.joining.as_ref().map(Joining::bytes);
+        let held = self.partial.joining.as_ref().map(Joining::bytes);
         f.debug_struct("PartialMessage")
             .field("bytes", &held.map(Vec::len))
             .finish_non_exhaustive()
@@ -186,13 +197,14 @@ impl Reading {
     /// else is read.
     pub(crate) fn lend(&mut self, bytes_min: usize) -> Option<PartialMessage> {
         let partial = self.partial.take_if(|it| it.make_room(bytes_min.max(1)))?;
-        Some(PartialMessage(partial))
+        let filled = false;
+        Some(PartialMessage { partial, filled })
     }
 
     /// Goes on with the message that was lent out: what it has become, if it is whole.
     pub(crate) fn take_back(
         &mut self,
-        PartialMessage(mut partial): PartialMessage,
+        PartialMessage { mut partial, .. }: PartialMessage,
     ) -> Result<Option<Joined>, ProtocolError> {
         if let (Some(frame), Some(joining)) = (&mut partial.frame, &mut partial.joining) {
             joining.accept(&mut frame.mask)?;

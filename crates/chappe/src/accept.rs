@@ -21,7 +21,7 @@ use crate::buffer;
 use crate::deadline::timeout;
 use crate::driver::{Driver, drive, drive_with_handler};
 use crate::error::{AcceptError, BoxError, Ended};
-use crate::memory::{Memory, Share};
+use crate::memory::{HeadShare, Memory};
 use crate::plain::Plain;
 use crate::request::Request;
 use crate::rewind::Rewind;
@@ -103,8 +103,8 @@ impl Acceptor {
     /// The memory that connections hold, for what peers sent that is incomplete or not received, and
     /// for what they do not read. Default: [`Memory::of_the_process`].
     ///
-    /// When it is spent, the connections that hold most are closed with 1013, and handshakes are
-    /// refused with 503.
+    /// When it is spent, the connections that hold most are closed with 1013. A handshake whose head is
+    /// not complete is refused with 503 then, and where such heads hold a quarter of it.
     #[must_use]
     pub fn memory(mut self, memory: &Memory) -> Self {
         self.memory = memory.clone();
@@ -245,8 +245,7 @@ impl Acceptor {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let epoch = Instant::now();
-        let mut share = self.memory.share();
-        let (request, acceptance) = match self.read(&received, &mut stream, &mut share).await? {
+        let (request, acceptance) = match self.read(&received, &mut stream).await? {
             Asked::WebSocket(request, acceptance) => (request, acceptance),
             Asked::Http(plain) => {
                 let stream = Rewind::new(plain.received, stream);
@@ -267,6 +266,7 @@ impl Acceptor {
             .await
             .map_err(io::Error::from)??;
         let connection = Connection::server(Time::ZERO + epoch.elapsed(), self.limits.clone());
+        let share = self.memory.share();
         let shared = Shared::new(connection, epoch, self.outbox_bytes_max, share);
         let ws = WebSocket::new(&shared, acceptance.subprotocol());
         let driver = Driver::new(stream, shared.clone(), unsent_bytes);
@@ -279,18 +279,14 @@ impl Acceptor {
     }
 
     /// Reads a request's head; gives what it asks for, unless that is refused.
-    async fn read<S>(
-        &self,
-        received: &[u8],
-        stream: &mut S,
-        share: &mut Share,
-    ) -> Result<Asked, AcceptError<S>>
+    async fn read<S>(&self, received: &[u8], stream: &mut S) -> Result<Asked, AcceptError<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let after = self.limits.handshake_timeout;
         let mut handshake = ServerHandshake::new(Time::ZERO, self.limits.clone());
-        let request = read_request(received, stream, &mut handshake, share);
+        let mut share = self.memory.head();
+        let request = read_request(received, stream, &mut handshake, &mut share);
         let result = match timeout(after, request).await {
             Ok(result) => result?,
             Err(_) => Err(Refusal::Timeout { after }),
@@ -300,7 +296,7 @@ impl Acceptor {
             method = Some(request.method().clone());
             self.decide((request, early), handshake)
         });
-        share.give_back();
+        drop(share);
         let refusal = match decided {
             Ok(asked) => return Ok(asked),
             Err(refusal) => refusal,
@@ -402,7 +398,7 @@ async fn read_request<S>(
     received: &[u8],
     stream: &mut S,
     handshake: &mut ServerHandshake,
-    share: &mut Share,
+    share: &mut HeadShare,
 ) -> io::Result<Result<(Request, Vec<u8>), Refusal>>
 where
     S: AsyncRead + Unpin,
@@ -417,20 +413,11 @@ where
     loop {
         match read(stream, |input| find(handshake, input)).await? {
             Some(Some(result)) => return Ok(result),
-            Some(None) if may_hold(share, handshake.held_bytes()) => {}
+            Some(None) if share.hold(handshake.held_bytes()) => {}
             Some(None) => return Ok(Err(Refusal::Full)),
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
-}
-
-/// Whether a head that is not complete may be held, for which others may have to be closed.
-fn may_hold(share: &mut Share, bytes: usize) -> bool {
-    if share.hold(bytes) {
-        return true;
-    }
-    share.memory().relieve();
-    share.memory().held_bytes() <= share.memory().bytes_max()
 }
 
 /// Reads once, into the thread's buffer: a handshake that drips holds no buffer while it waits.

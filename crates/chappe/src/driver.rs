@@ -204,7 +204,7 @@ enum Reading {
 }
 
 impl Reading {
-    /// Has the stream asked again.
+    /// Lets the stream be asked again.
     fn open(&mut self) {
         if *self == Self::Waiting {
             *self = Self::Open;
@@ -269,12 +269,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             shared.handle_written(self.sending.len(), self.is_flushed());
             if shared.wants_write_progress() {
-                shared
-                    .handle_write_progress(self.sending.len() + (self.unsent_bytes)(&self.stream));
+                drop(shared);
+                let unsent = self.unsent();
+                shared = self.shared.lock();
+                shared.handle_write_progress(unsent);
             }
             shared.wake_receiver();
-            if shared.is_shed() && self.sending.held_bytes() > SHED_BYTES_MAX {
-                // What is written in part can't be followed by a close frame, nor be kept.
+            if shared.is_cut_off(self.sending.held_bytes()) {
                 return Turn::Over;
             }
             if !shared.hold(self.sending.held_bytes()) {
@@ -304,7 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     return Turn::Lent;
                 }
                 self.deadline.reset();
-                let unsent = self.sending.len() + (self.unsent_bytes)(&self.stream);
+                let unsent = self.unsent();
                 self.shared.lock().handle_deadline(unsent);
                 continue;
             }
@@ -319,6 +320,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Turn::Idle;
             }
         }
+    }
+
+    /// Bytes that were taken from the outbox and have not reached the peer, as far as is known.
+    fn unsent(&self) -> usize {
+        self.sending.len() + (self.unsent_bytes)(&self.stream)
     }
 
     /// Whether the stream holds back nothing of what it has taken.
@@ -357,6 +363,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.sending.is_empty() {
+            if self.work >= WORK_BYTES_MAX {
+                yield_now(cx);
+                return Poll::Pending;
+            }
             let written = match self.poll_write_some(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(result) => result?,
@@ -447,11 +457,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 impl<S> Drop for Driver<S> {
     /// Where the task is dropped before the connection is over, the handles have to know.
     fn drop(&mut self) {
-        self.shared.lock().abandon();
+        let outbox = self.shared.lock().abandon();
+        drop(outbox);
     }
 }
 
-/// Has the task polled again, after others and after the runtime has looked at its sockets.
+/// Schedules another poll of the task, after others and after the runtime has looked at its sockets.
 fn yield_now(cx: &mut Context<'_>) {
     let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
@@ -462,6 +473,3 @@ const WORK_BYTES_MAX: usize = 256 * 1024;
 
 /// What a read of less counts as, so that there are no more than 128 in one poll.
 const READ_BYTES_MIN: usize = WORK_BYTES_MAX / 128;
-
-/// Bytes that may still be written to a connection that was closed for what it holds.
-const SHED_BYTES_MAX: usize = 16 * 1024;

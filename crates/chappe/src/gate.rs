@@ -82,12 +82,11 @@ impl Gate {
             return None;
         }
         if counted {
-            let max = open.per_address_max;
-            let from_there = open.by_address.entry(address).or_default();
-            if max.is_some_and(|max| *from_there >= max) {
+            let from_there = open.by_address.get(&address).copied().unwrap_or(0);
+            if open.per_address_max.is_some_and(|max| from_there >= max) {
                 return None;
             }
-            *from_there += 1;
+            open.by_address.insert(address, from_there + 1);
         }
         open.connections += 1;
         Some(Slot {

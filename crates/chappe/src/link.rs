@@ -29,14 +29,13 @@ use crate::wakers::Wakers;
 /// answered while the handler waits for something else. A larger message counts once.
 const INBOUND_BYTES_MAX: usize = 16 * 1024;
 
+/// Bytes that may still be written to a connection that is closed for what it holds.
+const SHED_BYTES_MAX: usize = 16 * 1024;
+
 /// Where at least so much of a frame is missing, it is read straight into its message. A smaller
 /// rest is copied there: the same read may bring what follows.
 const PARTIAL_BYTES_MIN: usize = 32 * 1024;
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are facts of different kinds, none excludes another"
-)]
 pub(crate) struct Link {
     connection: Connection,
     epoch: Instant,
@@ -51,6 +50,8 @@ pub(crate) struct Link {
     written: u64,
     /// How many of these it holds back no longer.
     flushed: u64,
+    /// Bytes that were queued and could not be written.
+    lost: u64,
     outbox_bytes_max: usize,
     share: Share,
     /// Bytes of the message that `recv` gave last, until it is asked again or something is sent.
@@ -59,8 +60,8 @@ pub(crate) struct Link {
     /// Whether the last that `recv` gave was a message: the application may still reply to it.
     owes_reply: bool,
     dropping_messages: bool,
-    /// Whether the connection was closed for what it held.
-    shed: bool,
+    /// Whether the connection was closed for what it held, and how.
+    shed: Option<Shed>,
     /// Whether there is no driver any more.
     abandoned: bool,
     handles: usize,
@@ -68,6 +69,15 @@ pub(crate) struct Link {
     ended: Option<Ended>,
     /// What went wrong first, until it is known how the connection ended.
     io_error: Option<io::Error>,
+}
+
+/// How a connection was closed for what it held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shed {
+    /// With a close frame, behind what is being written, if that is little.
+    Told,
+    /// Without a word.
+    CutOff,
 }
 
 /// What the driver may read.
@@ -97,6 +107,7 @@ impl Link {
             unwritten: 0,
             written: 0,
             flushed: 0,
+            lost: 0,
             // With no room at all nothing could ever be sent.
             outbox_bytes_max: outbox_bytes_max.max(1),
             share,
@@ -104,7 +115,7 @@ impl Link {
             wakers: Wakers::default(),
             owes_reply: false,
             dropping_messages: false,
-            shed: false,
+            shed: None,
             abandoned: false,
             handles: 0,
             pongs: 0,
@@ -172,6 +183,9 @@ impl Link {
         reason: &str,
     ) -> Result<(), chappe_proto::SendError> {
         self.read_clock();
+        // What was received before is handled before, as far as it may be: nothing answers a ping behind
+        // the close frame.
+        self.settle_input();
         self.connection.close(self.now, code, reason)?;
         self.notice_end();
         self.wakers.wake_waiting();
@@ -203,7 +217,7 @@ impl Link {
 
     /// How far writing has to come until all that is queued now is written.
     pub(crate) fn queued(&self) -> u64 {
-        self.written + self.unsent_bytes() as u64
+        self.written + self.lost + self.unsent_bytes() as u64
     }
 
     /// Ready when writing has come so far, or when it never will.
@@ -351,7 +365,7 @@ impl Link {
     /// read; so many bytes of the latter are with the driver. Tells whether all connections hold no
     /// more than they may.
     pub(crate) fn hold(&mut self, with_driver: usize) -> bool {
-        if self.shed {
+        if self.shed.is_some() {
             return true;
         }
         let bytes = self.connection.held_bytes()
@@ -380,22 +394,34 @@ impl Link {
     /// Closes the connection and gives up what it holds; what its outbox holds is the caller's to
     /// drop.
     pub(crate) fn shed(&mut self) -> Outbox {
+        // Where it was closing already, its close frame may be among what is dropped.
+        self.shed = Some(if self.can_send() {
+            Shed::Told
+        } else {
+            Shed::CutOff
+        });
         self.read_clock();
         self.connection.shed(self.now);
         self.inbound.clear();
         self.input.clear();
         self.handed_out_bytes = 0;
         self.share.give_back();
-        self.shed = true;
         self.notice_end();
         self.wakers.wake_receiver();
         self.wakers.call_driver();
+        self.lost += self.outbox.len() as u64;
         std::mem::take(&mut self.outbox)
     }
 
-    /// Whether the connection was closed for what it held: the driver has to let go too.
-    pub(crate) fn is_shed(&self) -> bool {
-        self.shed
+    /// Whether the stream is to be dropped at once, as the connection was closed for what it held: where
+    /// the driver has more than a little of that, which can be followed by a close frame only when it is
+    /// written, and so kept until then.
+    pub(crate) fn is_cut_off(&self, with_driver: usize) -> bool {
+        match self.shed {
+            None => false,
+            Some(Shed::Told) => with_driver > SHED_BYTES_MAX,
+            Some(Shed::CutOff) => true,
+        }
     }
 
     /// What may be read: nothing before what was read is handled.
@@ -513,16 +539,21 @@ impl Link {
 
     /// Takes out what was to be written and can't be.
     pub(crate) fn take_unwritable(&mut self) -> Outbox {
+        self.lost += self.unsent_bytes() as u64;
         self.unwritten = 0;
         std::mem::take(&mut self.outbox)
     }
 
-    /// There is no driver any more, so the connection is over.
-    pub(crate) fn abandon(&mut self) {
+    /// There is no driver any more, so the connection is over. Gives what can't be written any more, to
+    /// be dropped. What was received waits for the handles, and counts as long as there are any.
+    pub(crate) fn abandon(&mut self) -> Outbox {
         self.handle_read_error(None);
         self.abandoned = true;
-        self.share.give_back();
         self.wakers.wake_receiver();
+        self.wakers.wake_all();
+        let outbox = self.take_unwritable();
+        let _ = self.hold(0);
+        outbox
     }
 
     #[expect(clippy::inline_always, reason = "as is said of `Recv` in socket.rs")]
@@ -642,7 +673,7 @@ impl Link {
             && let Some(ended) = self.connection.ended()
         {
             self.ended = Some(Ended::new(ended.clone(), self.io_error.take()));
-            self.wakers.wake_waiting();
+            self.wakers.wake_all();
         }
     }
 }

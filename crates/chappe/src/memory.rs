@@ -2,16 +2,18 @@
 //!
 //! Each connection is bounded by itself; this bounds the sum. A connection tells after each of its
 //! turns what it holds. Where the sum exceeds the bound, those that hold most are closed with 1013,
-//! until the rest is well within it. What they held is free at once, whatever they wait for, so the sum
-//! exceeds the bound by no more than what the threads read meanwhile. Whoever holds less than an equal
-//! share is never closed.
+//! until the rest is well within it. What they held is freed at once, whatever they wait for, but for
+//! what is being written and the message that a handler has taken, which go when their tasks run next.
+//! Whoever holds less than an equal share is never closed.
+//!
+//! Heads that are not complete count, too, and are refused where they hold a quarter of the bound.
 
 use std::cmp::Reverse;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use slab::Slab;
 
@@ -31,6 +33,12 @@ pub struct Memory(Arc<Pool>);
 struct Pool {
     bytes_max: usize,
     held: AtomicUsize,
+    /// The most that was held since this was last taken.
+    peak: AtomicUsize,
+    /// Bytes of heads that are not complete, among those that are held.
+    heads: AtomicUsize,
+    /// What may be held before some is to be freed: the bound, or more where there was none to free.
+    tolerated: AtomicUsize,
     /// The connections among those who hold some.
     connections: Mutex<Slab<Weak<dyn Holder>>>,
     /// Held by whoever is closing some.
@@ -54,6 +62,9 @@ impl Memory {
         Self(Arc::new(Pool {
             bytes_max,
             held: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            heads: AtomicUsize::new(0),
+            tolerated: AtomicUsize::new(bytes_max),
             connections: Mutex::default(),
             relieving: Mutex::default(),
         }))
@@ -77,6 +88,26 @@ impl Memory {
         self.0.held.load(Ordering::Relaxed)
     }
 
+    /// The most that was held since this was last asked, by whoever asked: for a program that watches
+    /// for peaks.
+    pub fn take_peak_bytes(&self) -> usize {
+        self.0.peak.swap(self.held_bytes(), Ordering::Relaxed)
+    }
+
+    /// Begins to hold a head, nothing yet.
+    pub(crate) fn head(&self) -> HeadShare {
+        HeadShare {
+            memory: self.clone(),
+            held: 0,
+        }
+    }
+
+    fn add(&self, bytes: usize) -> usize {
+        let held = self.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.0.peak.fetch_max(held, Ordering::Relaxed);
+        held
+    }
+
     /// Begins to hold some of it, nothing yet.
     pub(crate) fn share(&self) -> Share {
         Share {
@@ -90,8 +121,10 @@ impl Memory {
     /// more than an equal share. No connection may be locked by the caller.
     pub(crate) fn relieve(&self) {
         // One is enough.
-        let Ok(_guard) = self.0.relieving.try_lock() else {
-            return;
+        let _guard = match self.0.relieving.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
         };
         let enough = self.0.bytes_max - self.0.bytes_max / 8;
         let mut holders: Vec<_> = self
@@ -107,6 +140,14 @@ impl Memory {
             }
             connection.shed();
         }
+        // Where this was in vain, it is not tried again for each byte more.
+        let held = self.held_bytes();
+        let tolerated = if held <= self.0.bytes_max {
+            self.0.bytes_max
+        } else {
+            held.saturating_add(self.0.bytes_max / 8)
+        };
+        self.0.tolerated.store(tolerated, Ordering::Relaxed);
     }
 
     fn connections(&self) -> MutexGuard<'_, Slab<Weak<dyn Holder>>> {
@@ -145,18 +186,21 @@ impl Share {
     #[must_use]
     #[inline]
     pub(crate) fn hold(&mut self, bytes: usize) -> bool {
-        // The common case is nothing, before and after.
-        if bytes == self.held {
+        // The common case is little, before and after, and not worth to be said.
+        if bytes.abs_diff(self.held) < SAID_BYTES_MIN && (bytes > 0 || self.held == 0) {
             return true;
         }
         let pool = &*self.memory.0;
         let before = std::mem::replace(&mut self.held, bytes);
         if bytes < before {
-            pool.held.fetch_sub(before - bytes, Ordering::Relaxed);
+            let less = before - bytes;
+            if pool.held.fetch_sub(less, Ordering::Relaxed) - less <= pool.bytes_max {
+                pool.tolerated.store(pool.bytes_max, Ordering::Relaxed);
+            }
             return true;
         }
-        let more = bytes - before;
-        pool.held.fetch_add(more, Ordering::Relaxed) + more <= pool.bytes_max
+        let held = self.memory.add(bytes - before);
+        held <= pool.bytes_max || held <= pool.tolerated.load(Ordering::Relaxed)
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
@@ -180,6 +224,38 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+/// A difference of less is not said: a page for each connection, at most.
+const SAID_BYTES_MIN: usize = 4096;
+
+/// What a head that is not complete has of a memory. It is given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct HeadShare {
+    memory: Memory,
+    held: usize,
+}
+
+impl HeadShare {
+    /// Says how many bytes the head has. Tells whether it may: heads hold a quarter of the memory at
+    /// most, and nobody is closed for them.
+    #[must_use]
+    pub(crate) fn hold(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.held);
+        self.held += more;
+        let pool = &*self.memory.0;
+        let heads = pool.heads.fetch_add(more, Ordering::Relaxed) + more;
+        let held = self.memory.add(more);
+        heads <= pool.bytes_max / 4 && held <= pool.bytes_max
+    }
+}
+
+impl Drop for HeadShare {
+    fn drop(&mut self) {
+        let pool = &*self.memory.0;
+        pool.heads.fetch_sub(self.held, Ordering::Relaxed);
+        pool.held.fetch_sub(self.held, Ordering::Relaxed);
     }
 }
 
@@ -238,18 +314,21 @@ fn machine_limit(meminfo: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// What is not said is less.
+    const PAGE: usize = SAID_BYTES_MIN;
+
     #[test]
     fn shares_say_when_they_hold_more_together_than_they_may() {
-        let memory = Memory::new(100);
+        let memory = Memory::new(100 * PAGE);
         let mut shares: Vec<_> = (0..3).map(|_| memory.share()).collect();
-        assert!(shares[0].hold(90));
-        assert!(shares[1].hold(10), "the bound itself is within it");
-        assert!(!shares[1].hold(11), "one more is not");
+        assert!(shares[0].hold(90 * PAGE));
+        assert!(shares[1].hold(10 * PAGE), "the bound itself is within it");
+        assert!(!shares[1].hold(11 * PAGE), "one more is not");
         assert!(shares[2].hold(0), "who holds nothing is told nothing");
-        assert!(shares[1].hold(3), "nor who holds less than before");
-        assert_eq!(memory.held_bytes(), 93);
+        assert!(shares[1].hold(3 * PAGE), "nor who holds less than before");
+        assert_eq!(memory.held_bytes(), 93 * PAGE);
         drop(shares.remove(0));
-        assert!(shares[0].hold(97), "what was held is free again");
+        assert!(shares[0].hold(97 * PAGE), "what was held is free again");
         drop(shares);
         assert_eq!(memory.held_bytes(), 0);
     }
@@ -263,7 +342,7 @@ mod tests {
             let weak: Weak<Self> = Arc::downgrade(&connection);
             let mut share = connection.0.lock().unwrap();
             share.register(weak);
-            let _ = share.hold(bytes);
+            let _ = share.hold(bytes * PAGE);
             drop(share);
             connection
         }
@@ -281,12 +360,15 @@ mod tests {
 
     #[test]
     fn those_who_hold_most_are_shed_until_an_eighth_is_free() {
-        let memory = Memory::new(800);
+        let memory = Memory::new(800 * PAGE);
         let held = [10, 300, 90, 200, 0, 250];
         let connections = held.map(|bytes| Connection::new(&memory, bytes));
-        assert_eq!(memory.held_bytes(), 850);
+        assert_eq!(memory.held_bytes(), 850 * PAGE);
         memory.relieve();
-        let left: Vec<_> = connections.iter().map(|it| it.held_bytes()).collect();
+        let left: Vec<_> = connections
+            .iter()
+            .map(|it| it.held_bytes() / PAGE)
+            .collect();
         assert_eq!(left, [10, 0, 90, 200, 0, 250], "550 of at most 700");
         drop(connections);
         assert_eq!(memory.held_bytes(), 0);
@@ -295,13 +377,106 @@ mod tests {
 
     #[test]
     fn who_holds_less_than_an_equal_share_is_not_shed() {
-        let memory = Memory::new(1000);
+        let memory = Memory::new(1000 * PAGE);
         let mut connections: Vec<_> = (0..100).map(|_| Connection::new(&memory, 9)).collect();
         connections.extend((0..5).map(|_| Connection::new(&memory, 100)));
         memory.relieve();
-        let left: Vec<_> = connections.iter().map(|it| it.held_bytes()).collect();
+        let left: Vec<_> = connections
+            .iter()
+            .map(|it| it.held_bytes() / PAGE)
+            .collect();
         assert!(left[..100].iter().all(|&bytes| bytes == 9), "{left:?}");
-        assert!(memory.held_bytes() <= 1000, "{memory:?}");
+        assert!(memory.held_bytes() <= 1000 * PAGE, "{memory:?}");
+    }
+
+    #[test]
+    fn less_than_a_page_is_not_said_but_that_nothing_is_held() {
+        let memory = Memory::new(usize::MAX);
+        let mut share = memory.share();
+        for (bytes, held) in [
+            (PAGE - 1, 0),
+            (PAGE, PAGE),
+            (2 * PAGE - 1, PAGE),
+            (1, PAGE),
+            (0, 0),
+        ] {
+            assert!(share.hold(bytes));
+            assert_eq!(memory.held_bytes(), held, "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn the_peak_is_the_most_since_it_was_taken() {
+        let memory = Memory::new(usize::MAX);
+        let mut share = memory.share();
+        let _ = (share.hold(9 * PAGE), share.hold(2 * PAGE));
+        assert_eq!(memory.take_peak_bytes(), 9 * PAGE);
+        assert_eq!(memory.take_peak_bytes(), 2 * PAGE);
+    }
+
+    #[test]
+    fn heads_hold_a_quarter_at_most_and_give_it_back() {
+        let memory = Memory::new(100);
+        let (mut first, mut second) = (memory.head(), memory.head());
+        assert!(first.hold(20) && second.hold(5));
+        assert!(!second.hold(6), "26 of 100");
+        assert_eq!(memory.held_bytes(), 26);
+        drop((first, second));
+        assert_eq!(memory.held_bytes(), 0);
+        assert!(memory.head().hold(25));
+    }
+
+    /// A connection that can't be closed for what it holds.
+    struct Stubborn(Mutex<Share>);
+
+    impl Holder for Stubborn {
+        fn held_bytes(&self) -> usize {
+            self.0.lock().unwrap().held_bytes()
+        }
+
+        fn shed(&self) {}
+    }
+
+    #[test]
+    fn relief_that_was_in_vain_is_not_sought_for_each_byte_more() {
+        let memory = Memory::new(800 * PAGE);
+        let stubborn = Arc::new(Stubborn(Mutex::new(memory.share())));
+        let weak: Weak<Stubborn> = Arc::downgrade(&stubborn);
+        let mut share = stubborn.0.lock().unwrap();
+        share.register(weak);
+        assert!(!share.hold(900 * PAGE));
+        drop(share);
+        memory.relieve();
+        let mut share = stubborn.0.lock().unwrap();
+        assert!(share.hold(1000 * PAGE), "an eighth more");
+        assert!(!share.hold(1001 * PAGE));
+        assert!(share.hold(700 * PAGE));
+        assert!(!share.hold(801 * PAGE), "the bound holds again");
+    }
+
+    #[test]
+    fn a_panic_of_one_who_is_shed_does_not_end_the_bound() {
+        struct Panics;
+        impl Holder for Panics {
+            fn held_bytes(&self) -> usize {
+                usize::MAX
+            }
+
+            fn shed(&self) {
+                panic!("on purpose");
+            }
+        }
+        let memory = Memory::new(100 * PAGE);
+        let panics = Arc::new(Panics);
+        let weak: Weak<Panics> = Arc::downgrade(&panics);
+        let mut share = memory.share();
+        share.register(weak);
+        let held = Connection::new(&memory, 200);
+        let relieve = std::panic::AssertUnwindSafe(|| memory.relieve());
+        assert!(std::panic::catch_unwind(relieve).is_err());
+        drop((panics, share));
+        memory.relieve();
+        assert_eq!(held.held_bytes(), 0, "it is relieved all the same");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Outbox {
     pub(crate) fn held_bytes(&self) -> usize {
         let pieces = self.pieces.as_ref().map_or(0, |pieces| pieces.held_bytes());
         match &self.base {
-            Base::Own(own) => own.len() + pieces,
+            Base::Own(own) => own.capacity() + pieces,
             Base::Range(range) => range.len(),
         }
     }

@@ -4,6 +4,7 @@
 //! bytes of this request and no others, so that whatever comes next on the connection is read by
 //! the front door again, and may ask for a WebSocket.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -37,7 +38,6 @@ use crate::rewind::Rewind;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Plain<S> {
     request: Request,
     stream: Rewind<S>,
@@ -74,12 +74,31 @@ impl<S> Plain<S> {
         self.stream
     }
 
+    /// Whether it is known where the request ends, so that nothing behind it is read.
+    ///
+    /// Where it is not, an HTTP stack must not go on with the connection: what it took for the next
+    /// request would have passed neither the limits nor the rules on hosts and origins.
+    pub fn has_known_length(&self) -> bool {
+        self.left.is_some()
+    }
+
     /// After the answer: whether the stream can be read for another request.
     ///
     /// It can't where the client or the version of HTTP says that this was the last one, where the
     /// request was not read to its end, and where the stream was shut down.
     pub fn can_go_on(&self) -> bool {
         self.left == Some(0) && !self.shut_down && is_persistent(&self.request)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Plain<S> {
+    /// Without headers, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plain")
+            .field("method", self.request.method())
+            .field("path", &self.request.uri().path())
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }
 

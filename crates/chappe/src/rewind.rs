@@ -1,5 +1,6 @@
 //! A stream whose first bytes were read already, and are read again.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Rewind<S> {
     head: Vec<u8>,
     /// `0 <= read <= head.len()`.
@@ -45,6 +45,16 @@ impl<S> Rewind<S> {
     /// The bytes that were put back and not read again, and the stream.
     pub fn into_parts(mut self) -> (Vec<u8>, S) {
         (self.head.split_off(self.read), self.stream)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Rewind<S> {
+    /// Without the bytes, which may be of secrets or messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewind")
+            .field("bytes", &(self.head.len() - self.read))
+            .field("stream", &self.stream)
+            .finish()
     }
 }
 

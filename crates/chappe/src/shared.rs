@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::link::Link;
 use crate::memory::{Holder, Share};
-use crate::wakers::Place;
+use crate::wakers::{Awaited, SeatNumber};
 
 pub(crate) struct Shared {
     link: Mutex<Link>,
@@ -109,13 +109,17 @@ impl Drop for Locked<'_> {
 #[derive(Debug)]
 pub(crate) struct Waiting<S: Deref<Target = Shared>> {
     shared: S,
-    place: Place,
+    awaited: Awaited,
+    seat: SeatNumber,
 }
 
 impl<S: Deref<Target = Shared>> Waiting<S> {
-    pub(crate) fn new(shared: S) -> Self {
-        let place = None;
-        Self { shared, place }
+    pub(crate) fn new(shared: S, awaited: Awaited) -> Self {
+        Self {
+            shared,
+            awaited,
+            seat: None,
+        }
     }
 
     /// Asks, and has the task woken when the answer may have changed.
@@ -128,9 +132,9 @@ impl<S: Deref<Target = Shared>> Waiting<S> {
         let mut shared = self.shared.lock();
         let answer = ask(&mut shared);
         if answer.is_pending() {
-            shared.wakers().wait(&mut self.place, cx);
-        } else if self.place.is_some() {
-            shared.wakers().leave(&mut self.place);
+            shared.wakers().wait(self.awaited, &mut self.seat, cx);
+        } else if self.seat.is_some() {
+            shared.wakers().leave(&mut self.seat);
         }
         answer
     }
@@ -138,8 +142,8 @@ impl<S: Deref<Target = Shared>> Waiting<S> {
 
 impl<S: Deref<Target = Shared>> Drop for Waiting<S> {
     fn drop(&mut self) {
-        if self.place.is_some() {
-            self.shared.lock().wakers().leave(&mut self.place);
+        if self.seat.is_some() {
+            self.shared.lock().wakers().leave(&mut self.seat);
         }
     }
 }

@@ -11,6 +11,7 @@ use chappe_proto::{CloseCode, Message, Payload, Prepared, State};
 use crate::error::{CloseError, Ended, NotSent, SendError};
 use crate::link::Link;
 use crate::shared::{Shared, Waiting};
+use crate::wakers::Awaited;
 
 /// An open WebSocket connection.
 ///
@@ -261,7 +262,7 @@ impl Sender {
     ///
     /// Pings are sent without this too ([`Limits::ping_interval`](crate::Limits)); while one is
     /// under way, its pong answers for both. The pong comes behind what the peer sent before it: where
-    /// more than 64 KiB of that wait to be received, it is seen only once some of them were.
+    /// 16 KiB of messages wait to be received, it is seen only after some of them were.
     ///
     /// # Errors
     ///
@@ -320,11 +321,12 @@ impl Sender {
 
     /// Waits until the connection has ended, whoever ends it.
     ///
-    /// Where all messages were received, whoever waits for the end does not reply any more: a peer's
-    /// close frame is answered at once.
+    /// Where all messages were received, whoever begins to wait for the end does not reply any more: a
+    /// peer's close frame is answered at once, and a reply that comes later, of another task's too, is
+    /// refused.
     pub async fn closed(&self) -> Ended {
         self.handle.shared.lock().await_end();
-        let mut waiting = self.waiting();
+        let mut waiting: Waiting<&Shared> = Waiting::new(&self.handle.shared, Awaited::End);
         poll_fn(|cx| waiting.poll(cx, poll_closed)).await
     }
 
@@ -338,7 +340,7 @@ impl Sender {
     }
 
     fn waiting(&self) -> Waiting<&Shared> {
-        Waiting::new(&self.handle.shared)
+        Waiting::new(&self.handle.shared, Awaited::Progress)
     }
 }
 

@@ -11,6 +11,7 @@ use futures_sink::Sink;
 use crate::error::{Ended, NotSent, SendError};
 use crate::shared::{Shared, Waiting};
 use crate::socket::{self, WebSocket};
+use crate::wakers::Awaited;
 
 impl WebSocket {
     /// The connection as a `Stream` and `Sink` of messages.
@@ -50,7 +51,7 @@ pub struct MessageStream {
 
 impl MessageStream {
     pub(crate) fn new(ws: WebSocket) -> Self {
-        let waiting = Waiting::new(ws.shared().clone());
+        let waiting = Waiting::new(ws.shared().clone(), Awaited::Progress);
         Self {
             ws,
             over: false,
@@ -97,6 +98,8 @@ impl Sink<Message> for MessageStream {
     /// Takes a message after `poll_ready`, though another sender may have taken the room since.
     /// Fails where there is no room and nobody asked for it.
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
+        // A flush that was given up does not stand for one that follows.
+        self.flushing = None;
         if std::mem::take(&mut self.ready) {
             let result = self.ws.shared().lock().send_now((&message).into());
             return result.map_err(not_sent);

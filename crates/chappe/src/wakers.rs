@@ -6,7 +6,8 @@
 //! driver is awake, as it looks here before it goes to sleep.
 //!
 //! Wakers are other people's code, and may well come back to the connection. So nothing here wakes or
-//! drops one: they are taken out while the connection is locked, as [`Due`], and woken behind.
+//! drops one: they are taken out while the connection is locked, as [`Due`], and woken behind. They are
+//! cloned under the lock, which no waker of a runtime's minds.
 
 use std::task::{Context, Waker};
 
@@ -21,18 +22,29 @@ pub(crate) struct Wakers {
     whom: Whom,
     driver: Option<Waker>,
     receiver: Option<Waker>,
-    /// Whoever waits for room, for a flush, for a pong or for the end: one place for each future, empty
-    /// after it was woken. Boxed, because most connections have none.
-    waiting: Option<Box<Slab<Option<Waker>>>>,
+    /// Whoever waits for room, for a flush, for a pong or for the end: a seat for each future. Boxed,
+    /// because most connections have none.
+    waiting: Option<Box<Slab<Seat>>>,
     /// Wakers that others took the place of, to be dropped when the connection is unlocked.
     replaced: Vec<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "any of them may be due")]
 struct Whom {
     driver: bool,
     receiver: bool,
-    waiting: bool,
+    progress: bool,
+    end: bool,
+}
+
+impl Whom {
+    fn waits_for(self, awaited: Awaited) -> bool {
+        match awaited {
+            Awaited::Progress => self.progress,
+            Awaited::End => self.end,
+        }
+    }
 }
 
 /// Whether the driver needs to be woken.
@@ -46,8 +58,24 @@ enum Attention {
     Called,
 }
 
-/// The place of one future among those that wait.
-pub(crate) type Place = Option<usize>;
+/// Which seat a future has, once it waits.
+pub(crate) type SeatNumber = Option<usize>;
+
+#[derive(Debug)]
+struct Seat {
+    awaited: Awaited,
+    /// `None` after it was woken.
+    waker: Option<Waker>,
+}
+
+/// What a future waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// Room, a flush or a pong; and the end, which comes instead.
+    Progress,
+    /// The end alone.
+    End,
+}
 
 impl Default for Wakers {
     fn default() -> Self {
@@ -111,30 +139,47 @@ impl Wakers {
     }
 
     /// A future waits for something else in this task.
-    pub(crate) fn wait(&mut self, place: &mut Place, cx: &Context<'_>) {
+    pub(crate) fn wait(&mut self, awaited: Awaited, number: &mut SeatNumber, cx: &Context<'_>) {
         let waiting = self.waiting.get_or_insert_default();
-        let key = *place.get_or_insert_with(|| waiting.insert(None));
-        self.due |= register(&mut waiting[key], &mut self.replaced, cx);
+        let waker = None;
+        let number = *number.get_or_insert_with(|| waiting.insert(Seat { awaited, waker }));
+        self.due |= register(&mut waiting[number].waker, &mut self.replaced, cx);
     }
 
     /// It waits no longer.
-    pub(crate) fn leave(&mut self, place: &mut Place) {
-        let (Some(key), Some(waiting)) = (place.take(), &mut self.waiting) else {
+    pub(crate) fn leave(&mut self, number: &mut SeatNumber) {
+        let (Some(number), Some(waiting)) = (number.take(), &mut self.waiting) else {
             return;
         };
-        let waker = waiting.remove(key);
+        let seat = waiting.remove(number);
         if waiting.is_empty() {
             // With its memory: whoever waited once may be idle from here on.
             self.waiting = None;
         }
-        self.due |= waker.is_some();
-        self.replaced.extend(waker);
+        self.due |= seat.waker.is_some();
+        self.replaced.extend(seat.waker);
     }
 
-    /// Wakes those who wait for room, for a flush, for a pong or for the end.
+    /// Wakes those who wait for room, for a flush or for a pong.
     pub(crate) fn wake_waiting(&mut self) {
+        self.wake_those_who_wait(Whom {
+            progress: true,
+            ..self.whom
+        });
+    }
+
+    /// Wakes those who wait for the end, too.
+    pub(crate) fn wake_all(&mut self) {
+        self.wake_those_who_wait(Whom {
+            progress: true,
+            end: true,
+            ..self.whom
+        });
+    }
+
+    fn wake_those_who_wait(&mut self, whom: Whom) {
         if self.waiting.is_some() {
-            (self.due, self.whom.waiting) = (true, true);
+            (self.due, self.whom) = (true, whom);
         }
     }
 
@@ -152,9 +197,11 @@ impl Wakers {
             driver: whom.driver.then(|| self.driver.clone()).flatten(),
             receiver: whom.receiver.then(|| self.receiver.take()).flatten(),
             waiting: match &mut self.waiting {
-                Some(waiting) if whom.waiting => {
-                    waiting.iter_mut().filter_map(|(_, it)| it.take()).collect()
-                }
+                Some(waiting) if whom.progress || whom.end => waiting
+                    .iter_mut()
+                    .filter(|(_, seat)| whom.waits_for(seat.awaited))
+                    .filter_map(|(_, seat)| seat.waker.take())
+                    .collect(),
                 _ => Vec::new(),
             },
             _replaced: std::mem::take(&mut self.replaced),
@@ -280,9 +327,9 @@ mod tests {
     fn all_who_wait_are_woken_and_leave_nothing_behind() {
         let mut wakers = Wakers::default();
         let tasks: Vec<_> = (0..3).map(|_| Task::new()).collect();
-        let mut places = [None; 6];
-        for (place, task) in places.iter_mut().zip(tasks.iter().cycle()) {
-            wakers.wait(place, &task.cx());
+        let mut seats = [None; 6];
+        for (seat, task) in seats.iter_mut().zip(tasks.iter().cycle()) {
+            wakers.wait(Awaited::Progress, seat, &task.cx());
         }
         wakers.wake_waiting();
         wakers.take_due().wake();
@@ -290,13 +337,13 @@ mod tests {
             tasks.iter().all(|task| task.woken() == 2),
             "two futures each"
         );
-        wakers.wait(&mut places[0], &tasks[0].cx());
+        wakers.wait(Awaited::Progress, &mut seats[0], &tasks[0].cx());
         wakers.wake_waiting();
         wakers.take_due().wake();
         let woken: Vec<_> = tasks.iter().map(Task::woken).collect();
         assert_eq!(woken, [1, 0, 0], "only one has asked again");
-        for place in &mut places {
-            wakers.leave(place);
+        for seat in &mut seats {
+            wakers.leave(seat);
         }
         assert!(wakers.waiting.is_none());
         wakers.wake_waiting();
@@ -304,27 +351,43 @@ mod tests {
     }
 
     #[test]
+    fn those_who_wait_for_the_end_are_woken_by_the_end_alone() {
+        let (mut wakers, task, other) = (Wakers::default(), Task::new(), Task::new());
+        let (mut first, mut second) = (None, None);
+        wakers.wait(Awaited::End, &mut first, &task.cx());
+        wakers.wait(Awaited::Progress, &mut second, &other.cx());
+        wakers.wake_waiting();
+        wakers.take_due().wake();
+        assert_eq!((task.woken(), other.woken()), (0, 1));
+        wakers.wait(Awaited::Progress, &mut second, &other.cx());
+        wakers.wake_all();
+        wakers.wake_waiting();
+        wakers.take_due().wake();
+        assert_eq!((task.woken(), other.woken()), (1, 1));
+    }
+
+    #[test]
     fn futures_that_are_dropped_leave_no_waker() {
         let (mut wakers, task) = (Wakers::default(), Task::new());
         for _ in 0..1000 {
-            let mut place = None;
-            wakers.wait(&mut place, &task.cx());
-            wakers.leave(&mut place);
-            assert_eq!(place, None);
+            let mut seat = None;
+            wakers.wait(Awaited::Progress, &mut seat, &task.cx());
+            wakers.leave(&mut seat);
+            assert_eq!(seat, None);
         }
         wakers.take_due().wake();
         assert_eq!((task.woken(), task.kept()), (0, 0));
     }
 
     #[test]
-    fn one_that_has_left_is_not_woken_and_its_place_is_not_anothers() {
+    fn one_that_has_left_is_not_woken_and_its_seat_is_not_anothers() {
         let (mut wakers, task, other) = (Wakers::default(), Task::new(), Task::new());
-        let (mut place, mut others) = (None, None);
-        wakers.wait(&mut place, &task.cx());
-        wakers.leave(&mut place);
-        wakers.wait(&mut others, &other.cx());
+        let (mut seat, mut others) = (None, None);
+        wakers.wait(Awaited::Progress, &mut seat, &task.cx());
+        wakers.leave(&mut seat);
+        wakers.wait(Awaited::Progress, &mut others, &other.cx());
         // Whoever has left may leave again.
-        wakers.leave(&mut place);
+        wakers.leave(&mut seat);
         wakers.wake_waiting();
         wakers.take_due().wake();
         assert_eq!((task.woken(), other.woken()), (0, 1));

@@ -41,7 +41,6 @@ use crate::time::Time;
 /// assert_eq!(response.unwrap()?.status(), 101);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct ClientHandshake {
     request: Vec<u8>,
     subprotocols: Vec<String>,
@@ -234,6 +233,16 @@ fn only_element(value: &HeaderValue) -> Option<&str> {
     let mut found = elements(value.to_str().ok()?).filter(|element| !element.is_empty());
     let first = found.next().unwrap_or_default();
     found.next().is_none().then_some(first)
+}
+
+impl fmt::Debug for ClientHandshake {
+    /// Without the request's head, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientHandshake")
+            .field("subprotocols", &self.subprotocols)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
 }
 
 fn single<'a>(

@@ -17,7 +17,7 @@ use super::quoted;
 use crate::limits::Limits;
 
 /// Collects a head up to the empty line that ends it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct HeadReader {
     bytes: Vec<u8>,
     /// Bytes of the heads that came before, of interim responses.
@@ -201,6 +201,16 @@ impl HeadReader {
             headers.try_append(name, value).map_err(full)?;
         }
         Ok((start, headers))
+    }
+}
+
+impl fmt::Debug for HeadReader {
+    /// Without the bytes, which may be of secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeadReader")
+            .field("bytes", &self.bytes.len())
+            .field("lines", &self.lines)
+            .finish_non_exhaustive()
     }
 }
 

@@ -19,7 +19,7 @@ use super::{is_token, percent};
 /// assert_eq!((request.host(), request.port()), ("example.com", 80));
 /// # Ok::<(), chappe_proto::handshake::RequestError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientRequest {
     /// A name, an IPv4 address, or an IPv6 address in brackets.
     host: String,
@@ -192,6 +192,18 @@ fn parse_authority(authority: &str) -> Result<Host<'_>, RequestError> {
         None => Host::parse(authority),
     };
     host.ok_or(RequestError::Url)
+}
+
+impl fmt::Debug for ClientRequest {
+    /// Without the query and the values of headers, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRequest")
+            .field("host", &self.host())
+            .field("port", &self.port())
+            .field("subprotocols", &self.subprotocols)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a request is invalid.

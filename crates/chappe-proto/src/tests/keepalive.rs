@@ -265,6 +265,22 @@ fn bytes_that_are_handled_later_are_a_sign_of_life_too() {
 }
 
 #[test]
+fn a_message_that_is_lent_and_given_back_as_it_was_is_no_sign_of_life() {
+    for role in ROLES {
+        let data = frame(role.peer(), 0x82, &[7; 100]);
+        let mut connection = awaiting_pong(role, &data[..50]);
+        let now = START + Duration::from_secs(15);
+        let mut partial = connection.lend_partial(1).expect("half of it is missing");
+        assert_eq!(connection.return_partial(now, partial), None);
+        assert_eq!(connection.poll_timeout(), Some(START + TIMEOUT));
+        partial = connection.lend_partial(1).expect("half of it is missing");
+        partial.fill(|room| bytes::BufMut::put_u8(room, 0));
+        assert_eq!(connection.return_partial(now, partial), None);
+        assert_eq!(connection.poll_timeout(), Some(now + TIMEOUT));
+    }
+}
+
+#[test]
 fn without_a_ping_under_way_there_is_nothing_to_postpone() {
     for role in ROLES {
         let mut connection = Scenario::open(role).connection();

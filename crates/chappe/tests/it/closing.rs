@@ -372,3 +372,18 @@ async fn every_end_is_told_by_its_name() {
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_came_before_is_answered_before_the_close_frame() {
+    let (mut ws, peer) = accepted().await;
+    // The second message and the ping are received and not decoded.
+    let large = frame::masked(0x82, &[7; 20_000]);
+    peer.send([large.clone(), large, frame::ping("before")].concat());
+    settle().await;
+    assert!(ws.recv().await.unwrap().is_some());
+    assert!(ws.recv().await.unwrap().is_some());
+    ws.begin_close(1000.into(), "").unwrap();
+    settle().await;
+    let expected = [Frame::pong("before"), Frame::close(1000, "")];
+    assert_eq!(peer.take_frames(), expected);
+}

@@ -78,6 +78,8 @@ async fn send_all(mut random: Random, ws: &chappe::Sender) {
             _ => ws.send(message).await.unwrap(),
         }
     }
+    // A ping that was last might meet the close frame of a peer that has received all.
+    ws.send("last").await.unwrap();
 }
 
 fn prepared(message: &Message) -> Prepared {
@@ -96,6 +98,7 @@ fn expected(mut random: Random) -> Vec<Message> {
             expected.push(message);
         }
     }
+    expected.push("last".into());
     expected
 }
 

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use chappe::{Acceptor, Message, Prepared, Sender};
+use chappe::{Acceptor, Connector, Message, Prepared, Sender};
 use futures_sink::Sink;
 
 use crate::endpoint::{accepted, accepted_by, limits, settle};
 use crate::frame::{self, Frame};
-use crate::wire::Options;
+use crate::wire::{Options, wire};
 
 /// Counts how often it was woken.
 #[derive(Default)]
@@ -141,6 +141,30 @@ async fn flush_gives_no_error_where_all_was_written_before_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flush_that_was_given_up_does_not_stand_for_the_next() {
+    let (ws, peer) = accepted().await;
+    peer.take_only(0);
+    let mut stream = pin!(ws.into_stream());
+    let mut context = Context::from_waker(Waker::noop());
+    for number in 0..2 {
+        assert!(Sink::<Message>::poll_ready(stream.as_mut(), &mut context).is_ready());
+        stream.as_mut().start_send("text".into()).unwrap();
+        settle().await;
+        let flushed = Sink::<Message>::poll_flush(stream.as_mut(), &mut context);
+        assert!(flushed.is_pending(), "message {number}");
+    }
+    // The first is written, which is all that the flush before waited for.
+    peer.take_only(6);
+    settle().await;
+    assert_eq!(peer.take_frames(), [Frame::text("text")]);
+    let flushed = Sink::<Message>::poll_flush(stream.as_mut(), &mut context);
+    assert!(flushed.is_pending(), "the second message is not written");
+    peer.take_all();
+    settle().await;
+    assert!(Sink::<Message>::poll_flush(stream.as_mut(), &mut context).is_ready());
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_the_sink_drops_messages_that_were_not_received() {
     let (ws, peer) = accepted().await;
     let begin = tokio::time::Instant::now();
@@ -177,10 +201,13 @@ async fn nothing_that_is_shown_has_payloads_in_it() {
     peer.send(frame::text("secret").repeat(3));
     settle().await;
     ws.send("secret of some length").await.unwrap();
-    ws.send(vec![b's'; 20]).await.unwrap_or_default();
-    settle().await;
     let error = ws.try_send("secret").unwrap_err();
-    let shown = format!("{ws:?} {error:?} {error} {:?}", ws.sender());
+    let (stream, http) = wire(Options::default());
+    http.send("GET /secret HTTP/1.1\r\nHost: localhost\r\nCookie: secret\r\n\r\nsecret");
+    let plain = chappe::accept(stream).await.unwrap_err();
+    let connector = Connector::new("ws://localhost/?secret").header("Authorization", "secret");
+    let shown = format!("{ws:?} {error:?} {error} {:?} {connector:?}", ws.sender());
+    let shown = format!("{shown} {plain:?}").replace("/secret", "/path");
     for part in ["secret", "115, 101", "sss"] {
         assert!(!shown.contains(part), "{part}: {shown}");
     }
