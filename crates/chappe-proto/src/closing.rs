@@ -11,7 +11,7 @@
 //!    └───────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! One deadline bounds all of it, from the first close frame on, whatever the peer does.
+//! One deadline bounds all of it, from the first close frame of ours on, whatever the peer does.
 //! A connection that is OPEN has no [`Closing`] at all.
 //!
 //! Two states come before, each with a deadline of the same length:

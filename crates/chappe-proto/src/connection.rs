@@ -265,7 +265,7 @@ impl Connection {
         self.keepalive.handle_arrival(now, &self.limits);
     }
 
-    /// Whether a close frame stands among the frames that `input` begins with, or a header that no
+    /// Whether a close frame is among the frames that `input` begins with, or a header that no
     /// frame may have: what follows it will not be read. For input that is kept back, because the
     /// application has not taken the messages in it.
     pub fn finds_end(&self, input: &[u8]) -> bool {
@@ -358,7 +358,7 @@ impl Connection {
             }),
             _ => {
                 let deafness = Deafness {
-                    amid_data: self.reading.is_in_data(),
+                    in_data: self.reading.is_in_data(),
                     paused: self.read_paused,
                 };
                 self.keepalive.handle_timeout(now, deafness, &self.limits)

@@ -34,7 +34,8 @@ pub enum Event<'a> {
         /// From our ping to this pong.
         round_trip: Option<Duration>,
     },
-    /// The peer's close frame; the answer is ready to transmit, and nothing more will be read.
+    /// The peer's close frame. Its answer is ready to transmit, unless the application may still reply
+    /// ([`Connection::is_replying`](crate::Connection::is_replying)); nothing more will be read.
     Close(&'a CloseFrame),
     /// The peer broke a rule; a close frame is ready to transmit, and nothing more will be read.
     Failed(ProtocolError),

@@ -12,7 +12,7 @@
 //! ```text
 //!   the ping is behind other bytes ─┬─ they get fewer ───────────────► more time
 //!                                   └─ they do not ──────────────────► overdue
-//!   the peer is amid a data frame (which has a deadline of its own) ─► more time
+//!   a data frame is in progress (its message has a deadline) ─────────► more time
 //!   we are not reading ──────────────────────────────────────────────► more time, and another ping
 //!   otherwise ───────────────────────────────────────────────────────► overdue
 //! ```
@@ -57,7 +57,7 @@ struct Flight {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Deafness {
     /// A data frame is in progress: no control frame can stand within it.
-    pub(crate) amid_data: bool,
+    pub(crate) in_data: bool,
     /// The driver does not read.
     pub(crate) paused: bool,
 }
@@ -155,11 +155,11 @@ impl Keepalive {
         if now < flight.deadline {
             return Ok(());
         }
-        let Deafness { amid_data, paused } = deafness;
+        let Deafness { in_data, paused } = deafness;
         let excused = if flight.held_up {
             flight.progressed
         } else {
-            amid_data || paused
+            in_data || paused
         };
         if !excused {
             return Err(ProtocolError::PongTimeout {

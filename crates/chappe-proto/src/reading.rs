@@ -24,7 +24,7 @@ use crate::time::Time;
 /// What was read and is not complete.
 #[derive(Default)]
 pub(crate) struct Reading {
-    /// In a box, as most connections are between two frames.
+    /// Boxed, because most connections are between two frames.
     partial: Option<Box<Partial>>,
 }
 
@@ -235,7 +235,7 @@ impl Reading {
         joining.map(|joining| joining.deadline)
     }
 
-    /// Whether a data frame is in progress: no control frame can stand amid it.
+    /// Whether a data frame is in progress: no control frame can come inside it.
     pub(crate) fn is_in_data(&self) -> bool {
         let frame = self.partial.as_ref().and_then(|it| it.frame.as_ref());
         frame.is_some_and(|frame| !frame.opcode.is_control())

@@ -1,4 +1,4 @@
-//! Who may have a connection: caps in all and per address, and a list of those who have one.
+//! Who may have a connection: caps in all and per address.
 //!
 //! A [`Slot`] is held for as long as a stream is; dropping it makes room for another.
 

@@ -20,6 +20,9 @@ use slab::Slab;
 /// A bound on the memory that connections hold together, for what peers sent that is incomplete or not
 /// received, and for what they do not read. Clones are the same memory.
 ///
+/// The process takes more: the connections themselves, and what its allocator keeps between buffers of
+/// many sizes, which with glibc can be as much again.
+///
 /// ```
 /// use chappe::{Acceptor, Memory};
 ///

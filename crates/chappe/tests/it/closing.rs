@@ -377,7 +377,7 @@ async fn every_end_is_told_by_its_name() {
 async fn a_ping_that_came_before_is_answered_before_the_close_frame() {
     let (mut ws, peer) = accepted().await;
     // The second message and the ping are received and not decoded.
-    let large = frame::masked(0x82, &[7; 20_000]);
+    let large = frame::masked(0x82, &vec![7; 20_000]);
     peer.send([large.clone(), large, frame::ping("before")].concat());
     settle().await;
     assert!(ws.recv().await.unwrap().is_some());

@@ -18,12 +18,12 @@ pub(super) fn attacks() -> impl Iterator<Item = Attack> {
             silent,
         ),
         (
-            "is amid its handshake when the server ends",
+            "is in its handshake when the server ends",
             "closed, then ended | 503, then ended",
-            amid_handshake,
+            in_handshake,
         ),
         (
-            "is amid its handshake, beside one who does not close",
+            "is in its handshake, beside one who does not close",
             "closed, then ended | 503, then ended",
             beside_one_who_stays,
         ),
@@ -51,7 +51,7 @@ fn silent(server: &mut Server) -> Told {
     is_left(server, "")
 }
 
-fn amid_handshake(server: &mut Server) -> Told {
+fn in_handshake(server: &mut Server) -> Told {
     is_left(server, "GET /echo HTTP/1.1\r\n")
 }
 
