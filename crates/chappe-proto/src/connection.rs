@@ -24,7 +24,7 @@ use crate::closing::{CloseFrame, Closing, Ended};
 use crate::error::{ProtocolError, SendError};
 use crate::event::Event;
 use crate::frame::{self, Opcode};
-use crate::keepalive::{Deafness, Keepalive};
+use crate::keepalive::Keepalive;
 use crate::limits::Limits;
 use crate::mask::Mask;
 use crate::message::Message;
@@ -265,11 +265,17 @@ impl Connection {
         self.keepalive.handle_arrival(now, &self.limits);
     }
 
-    /// Whether a close frame is among the frames that `input` begins with, or a header that no
-    /// frame may have: what follows it will not be read. For input that is kept back, because the
-    /// application has not taken the messages in it.
-    pub fn finds_end(&self, input: &[u8]) -> bool {
-        self.reads() && self.reading.finds_end(self.role().peer(), input)
+    /// Looks for a close frame among the frames that `input` begins with, or a header that no frame may
+    /// have: what follows it will not be read. For input that is kept back, because the application has
+    /// not taken the messages before it; it has to begin with a frame.
+    ///
+    /// `None`: there is one. Else the bytes of the frames that are whole, which need not be looked at
+    /// again.
+    pub fn look_for_end(&self, input: &[u8]) -> Option<usize> {
+        if !self.reads() {
+            return Some(input.len());
+        }
+        Reading::find_end(self.role().peer(), input).ok()
     }
 
     /// Takes note that the peer's stream has ended. What was put out can still be written.
@@ -357,11 +363,8 @@ impl Connection {
                 after: self.limits.message_timeout,
             }),
             _ => {
-                let deafness = Deafness {
-                    in_data: self.reading.is_in_data(),
-                    paused: self.read_paused,
-                };
-                self.keepalive.handle_timeout(now, deafness, &self.limits)
+                let paused = self.read_paused;
+                self.keepalive.handle_timeout(now, paused, &self.limits)
             }
         };
         if let Err(error) = result {

@@ -12,7 +12,6 @@
 //! ```text
 //!   the ping is behind other bytes ─┬─ they get fewer ───────────────► more time
 //!                                   └─ they do not ──────────────────► overdue
-//!   a data frame is in progress (its message has a deadline) ─────────► more time
 //!   we are not reading ──────────────────────────────────────────────► more time, and another ping
 //!   otherwise ───────────────────────────────────────────────────────► overdue
 //! ```
@@ -51,15 +50,6 @@ struct Flight {
     held_up: bool,
     /// Whether nothing was said of all this since it was due.
     unreported: bool,
-}
-
-/// What keeps a driver from hearing a pong that was sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Deafness {
-    /// A data frame is in progress: no control frame can stand within it.
-    pub(crate) in_data: bool,
-    /// The driver does not read.
-    pub(crate) paused: bool,
 }
 
 impl Keepalive {
@@ -139,11 +129,11 @@ impl Keepalive {
         self.round_trip
     }
 
-    /// Sends the ping that is due, or decides that a pong is overdue.
+    /// Sends the ping that is due, or decides that a pong is overdue. `paused`: the driver does not read.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Time,
-        deafness: Deafness,
+        paused: bool,
         limits: &Limits,
     ) -> Result<(), ProtocolError> {
         let Some(flight) = &mut self.flight else {
@@ -155,11 +145,10 @@ impl Keepalive {
         if now < flight.deadline {
             return Ok(());
         }
-        let Deafness { in_data, paused } = deafness;
         let excused = if flight.held_up {
             flight.progressed
         } else {
-            in_data || paused
+            paused
         };
         if !excused {
             return Err(ProtocolError::PongTimeout {

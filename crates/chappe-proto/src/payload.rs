@@ -34,6 +34,16 @@ pub enum Payload<'a> {
 }
 
 impl Payload<'_> {
+    /// Payload bytes.
+    pub fn len(&self) -> usize {
+        self.parts().1.len()
+    }
+
+    /// Whether there are none, which is a valid message.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The message's kind and its payload.
     pub(crate) fn parts(&self) -> (Kind, &[u8]) {
         match self {

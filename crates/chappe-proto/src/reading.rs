@@ -144,26 +144,23 @@ impl Reading {
     }
 
     /// Whether a close frame, or a header that breaks a rule, is among the frames that `input` begins
-    /// with. Only between two frames: elsewhere all input is read at once.
-    pub(crate) fn finds_end(&self, sender: Role, mut input: &[u8]) -> bool {
-        if self.partial.is_some() {
-            return false;
-        }
-        loop {
-            match Header::decode(input, sender) {
-                Err(_) => return true,
-                Ok(Some((header, _))) if header.opcode == Opcode::Close => return true,
-                Ok(Some((header, length))) => {
-                    let end = usize::try_from(header.length).unwrap_or(usize::MAX);
-                    let end = end.saturating_add(length);
-                    if end >= input.len() {
-                        return false;
-                    }
-                    input = &input[end..];
-                }
-                Ok(None) => return false,
+    /// with; if not, the bytes of those that are whole.
+    pub(crate) fn find_end(sender: Role, input: &[u8]) -> Result<usize, EndAhead> {
+        let mut at = 0;
+        while let Some((header, length)) =
+            Header::decode(&input[at..], sender).map_err(|_| EndAhead)?
+        {
+            if header.opcode == Opcode::Close {
+                return Err(EndAhead);
             }
+            let payload = usize::try_from(header.length).unwrap_or(usize::MAX);
+            let end = at.saturating_add(length).saturating_add(payload);
+            if end > input.len() {
+                break;
+            }
+            at = end;
         }
+        Ok(at)
     }
 
     /// Consumes a prefix of `input`: what it found with that, or all of it.
@@ -233,12 +230,6 @@ impl Reading {
     pub(crate) fn deadline(&self) -> Option<Time> {
         let joining = self.partial.as_ref()?.joining.as_ref();
         joining.map(|joining| joining.deadline)
-    }
-
-    /// Whether a data frame is in progress: no control frame can come inside it.
-    pub(crate) fn is_in_data(&self) -> bool {
-        let frame = self.partial.as_ref().and_then(|it| it.frame.as_ref());
-        frame.is_some_and(|frame| !frame.opcode.is_control())
     }
 
     /// Bytes of memory that hold what is incomplete.
@@ -352,6 +343,9 @@ impl Partial {
         Ok(Step::Again)
     }
 }
+
+/// There is a close frame, or a header that breaks a rule.
+pub(crate) struct EndAhead;
 
 /// How far one step of reading came.
 enum Step {

@@ -25,6 +25,7 @@ use crate::memory::{HeadShare, Memory};
 use crate::plain::Plain;
 use crate::request::Request;
 use crate::rewind::Rewind;
+use crate::send_queue::unsent_bytes_of;
 use crate::shared::Shared;
 use crate::socket::WebSocket;
 
@@ -169,7 +170,7 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let accepted = self.handshake(stream, nothing_unsent).await?;
+        let accepted = self.handshake(stream, unsent_bytes_of).await?;
         tokio::spawn(drive(accepted.driver));
         Ok(accepted.ws)
     }
@@ -335,7 +336,7 @@ impl Acceptor {
 }
 
 /// How much a stream holds back that does not tell.
-pub(crate) fn nothing_unsent<S>(_: &S) -> usize {
+fn nothing_unsent<S>(_: &S) -> usize {
     0
 }
 

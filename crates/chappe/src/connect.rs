@@ -8,17 +8,16 @@ use chappe_proto::handshake::{ClientHandshake, ClientRequest, RequestError};
 use chappe_proto::{Connection, Limits, SystemRandom, Time};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::accept::{OUTBOX_BYTES_MAX, nothing_unsent, read};
+use crate::accept::{OUTBOX_BYTES_MAX, read};
 use crate::deadline::timeout;
 use crate::dial::dial;
 use crate::driver::{Driver, drive};
 use crate::error::ConnectError;
 use crate::memory::Memory;
 use crate::rewind::Rewind;
-use crate::send_queue::unsent_bytes;
+use crate::send_queue::unsent_bytes_of;
 use crate::shared::Shared;
 use crate::socket::WebSocket;
 
@@ -134,8 +133,7 @@ impl Connector {
         let stream = stream?;
         stream.set_nodelay(true)?;
         let time_left = after.saturating_sub(begin.elapsed());
-        let unsent = |stream: &Rewind<TcpStream>| unsent_bytes(stream.get_ref());
-        self.handshake(request, stream, unsent, time_left).await
+        self.handshake(request, stream, time_left).await
     }
 
     /// Opens a connection on a stream that leads to the server, such as a Unix socket.
@@ -149,15 +147,13 @@ impl Connector {
     {
         let request = self.request.clone()?;
         let time_left = self.limits.handshake_timeout;
-        self.handshake(request, stream, nothing_unsent, time_left)
-            .await
+        self.handshake(request, stream, time_left).await
     }
 
     async fn handshake<S>(
         self,
         request: ClientRequest,
         mut stream: S,
-        unsent_bytes: fn(&Rewind<S>) -> usize,
         time_left: Duration,
     ) -> Result<WebSocket, ConnectError>
     where
@@ -178,7 +174,8 @@ impl Connector {
         let shared = Shared::new(connection, epoch, self.outbox_bytes_max, share);
         let ws = WebSocket::new(&shared, handshake.subprotocol());
         let stream = Rewind::new(early, stream);
-        tokio::spawn(drive(Driver::new(stream, shared, unsent_bytes)));
+        let unsent = |stream: &Rewind<S>| unsent_bytes_of(stream.get_ref());
+        tokio::spawn(drive(Driver::new(stream, shared, unsent)));
         Ok(ws)
     }
 }

@@ -410,7 +410,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         }
         let mut buffer = buffer::take_read_buffer();
-        let mut filled = ReadBuf::new(&mut buffer);
+        let room = match wanted {
+            Wanted::More(room) => room.min(buffer.len()),
+            _ => buffer.len(),
+        };
+        let mut filled = ReadBuf::new(&mut buffer[..room]);
         let result = Pin::new(&mut self.stream).poll_read(cx, &mut filled);
         let length = filled.filled().len();
         if let Poll::Ready(Ok(())) = result
@@ -418,7 +422,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         {
             // It may be of many messages, each of which takes its time too.
             self.work += READ_BYTES_MIN.max(4 * length);
-            self.shared.lock().lend_input(buffer, length);
+            self.shared.lock().take_input(buffer, length);
             return Poll::Ready(());
         }
         buffer::return_read_buffer(buffer);

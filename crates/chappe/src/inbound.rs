@@ -16,30 +16,52 @@ pub(crate) enum Input {
     Empty,
     /// The thread's read buffer, on loan during one turn of the driver.
     Lent(Box<[u8]>, Range<usize>),
-    /// What was left when the handler went to wait for something else; in a buffer of its size.
-    Parked(Box<[u8]>, Range<usize>),
+    /// What was left when the handler went to wait for something else, and what came since.
+    Parked(Box<Parked>),
 }
 
+#[derive(Default)]
+pub(crate) struct Parked {
+    bytes: Vec<u8>,
+    /// How many of them are handled.
+    handled: usize,
+    /// Up to where there is no end among them: `handled <= looked_at` between two frames.
+    looked_at: usize,
+}
+
+/// Bytes that may be parked: reading pauses then.
+const PARKED_BYTES_MAX: usize = 64 * 1024;
+
 impl Input {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
 
+    #[inline]
     pub(crate) fn unhandled(&mut self) -> &mut [u8] {
         match self {
             Self::Empty => &mut [],
-            Self::Lent(buffer, range) | Self::Parked(buffer, range) => {
-                &mut buffer[range.start..range.end]
-            }
+            Self::Lent(buffer, range) => &mut buffer[range.start..range.end],
+            Self::Parked(parked) => &mut parked.bytes[parked.handled..],
         }
     }
 
     #[inline]
     pub(crate) fn consume(&mut self, bytes: usize) {
-        if let Self::Lent(_, range) | Self::Parked(_, range) = self {
-            range.start += bytes;
-            if range.start < range.end {
-                return;
+        match self {
+            Self::Empty => return,
+            Self::Lent(_, range) => {
+                range.start += bytes;
+                if range.start < range.end {
+                    return;
+                }
+            }
+            Self::Parked(parked) => {
+                parked.handled += bytes;
+                if parked.handled < parked.bytes.len() {
+                    return;
+                }
             }
         }
         if let Self::Lent(buffer, _) = std::mem::take(self) {
@@ -47,9 +69,38 @@ impl Input {
         }
     }
 
-    /// Whether these are bytes that were just read.
-    pub(crate) fn is_lent(&self) -> bool {
-        matches!(self, Self::Lent(..))
+    /// How many more bytes may be read behind what is parked.
+    pub(crate) fn room(&self) -> usize {
+        match self {
+            Self::Parked(parked) => {
+                let left = parked.bytes.len() - parked.handled;
+                PARKED_BYTES_MAX.saturating_sub(left)
+            }
+            Self::Empty | Self::Lent(..) => PARKED_BYTES_MAX,
+        }
+    }
+
+    /// Goes on with what was read behind what is parked.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        if let Self::Parked(parked) = self {
+            parked.shrink();
+            parked.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// What was not looked at for an end, between two frames. `look` gives how much of it that is now,
+    /// or `None` if it found one, which this gives on.
+    pub(crate) fn look(&mut self, look: impl FnOnce(&[u8]) -> Option<usize>) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::Lent(buffer, range) => look(&buffer[range.clone()]).is_none(),
+            Self::Parked(parked) => {
+                let from = parked.looked_at.max(parked.handled);
+                let found = look(&parked.bytes[from..]);
+                parked.looked_at = from + found.unwrap_or(0);
+                found.is_none()
+            }
+        }
     }
 
     /// Drops what was parked.
@@ -62,22 +113,37 @@ impl Input {
     /// Ends a loan: what is left moves to a buffer of exactly its size. What is parked already
     /// moves once a quarter of it is handled, so that moving costs no more than handling.
     pub(crate) fn park(&mut self) {
-        let left = match self {
-            Self::Lent(buffer, range) => &buffer[range.clone()],
-            Self::Parked(buffer, range) if range.start > buffer.len() / 4 => &buffer[range.clone()],
-            Self::Empty | Self::Parked(..) => return,
+        let (buffer, range) = match std::mem::take(self) {
+            Self::Lent(buffer, range) => (buffer, range),
+            Self::Empty => return,
+            Self::Parked(mut parked) => {
+                parked.shrink();
+                *self = Self::Parked(parked);
+                return;
+            }
         };
-        let parked = Self::Parked(Box::from(left), 0..left.len());
-        if let Self::Lent(buffer, _) = std::mem::replace(self, parked) {
-            buffer::return_read_buffer(buffer);
-        }
+        *self = Self::Parked(Box::new(Parked {
+            bytes: buffer[range].to_vec(),
+            ..Parked::default()
+        }));
+        buffer::return_read_buffer(buffer);
     }
 
     /// Bytes of memory that the connection holds. The read buffer is the thread's.
     pub(crate) fn held_bytes(&self) -> usize {
         match self {
-            Self::Parked(buffer, _) => buffer.len(),
+            Self::Parked(parked) => parked.bytes.capacity(),
             Self::Empty | Self::Lent(..) => 0,
+        }
+    }
+}
+
+impl Parked {
+    fn shrink(&mut self) {
+        if self.handled > self.bytes.len() / 4 {
+            self.bytes = self.bytes[self.handled..].to_vec();
+            self.looked_at = self.looked_at.saturating_sub(self.handled);
+            self.handled = 0;
         }
     }
 }
@@ -88,7 +154,7 @@ impl fmt::Debug for Input {
         let (name, bytes) = match self {
             Self::Empty => return f.write_str("Empty"),
             Self::Lent(_, range) => ("Lent", range.len()),
-            Self::Parked(_, range) => ("Parked", range.len()),
+            Self::Parked(parked) => ("Parked", parked.bytes.len() - parked.handled),
         };
         f.debug_tuple(name).field(&bytes).finish()
     }
@@ -222,7 +288,8 @@ mod tests {
     fn nothing_here_shows_what_messages_say() {
         let mut inbound = Inbound::default();
         inbound.push("secret".into());
-        let input = Input::Parked(b"secret".as_slice().into(), 0..6);
+        let mut input = Input::Lent(b"secret".as_slice().into(), 0..6);
+        input.park();
         let text = format!("{inbound:?} {input:?}");
         assert_eq!(
             text,

@@ -86,6 +86,8 @@ pub(crate) enum Wanted {
     Nothing,
     /// Whatever comes.
     Input,
+    /// So many bytes, behind what waits to be handled: there may be an end.
+    More(usize),
     /// The rest of something that is incomplete.
     Rest,
 }
@@ -141,6 +143,9 @@ impl Link {
     /// What there is to receive instead of a message: the end, if it has come.
     fn poll_ended(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, Ended>> {
         self.finish_replying();
+        if self.abandoned {
+            let _ = self.hold(0);
+        }
         if let Some(ended) = &self.ended {
             return Poll::Ready(if ended.is_clean() {
                 Ok(None)
@@ -149,6 +154,10 @@ impl Link {
             });
         }
         self.wakers.wait_to_receive(cx);
+        if self.share.held_bytes() > 0 && self.wakers.driver_is_asleep() {
+            // It says what is held, and there is less: the message before.
+            self.wakers.call_driver();
+        }
         Poll::Pending
     }
 
@@ -169,10 +178,13 @@ impl Link {
 
     /// Frames a message, whether there is room or not.
     pub(crate) fn send_now(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
+        // What is sent may be what was received; a shorter message is not.
+        if message.len() >= self.handed_out_bytes {
+            self.handed_out_bytes = 0;
+        }
         if self.connection.send(message, &mut self.outbox).is_err() {
             return Err(NotSent::Closed(self.ended.clone()));
         }
-        self.handed_out_bytes = 0;
         self.wakers.call_driver();
         Ok(())
     }
@@ -292,12 +304,11 @@ impl Link {
     /// be read.
     pub(crate) fn begin_turn(&mut self) -> Wanted {
         self.wakers.begin_turn();
-        let wanted = self.wanted();
-        if wanted == Wanted::Nothing {
+        if !self.wants_input() {
             // The handler may go on with it.
             self.read_clock();
         }
-        wanted
+        self.wanted()
     }
 
     /// Moves what is to be written to `sending`, if that is empty. Tells whether the writing side
@@ -402,6 +413,10 @@ impl Link {
         });
         self.read_clock();
         self.connection.shed(self.now);
+        if self.shed == Some(Shed::CutOff) {
+            self.connection.handle_read_error(self.now);
+        }
+        // Nothing more is decoded: what comes next would be cut out of its frame.
         self.inbound.clear();
         self.input.clear();
         self.handed_out_bytes = 0;
@@ -426,10 +441,13 @@ impl Link {
 
     /// What may be read: nothing before what was read is handled.
     pub(crate) fn wanted(&self) -> Wanted {
-        match (self.wants_input(), self.connection.is_partial()) {
-            (false, _) => Wanted::Nothing,
+        match (self.input.is_empty(), self.connection.is_partial()) {
             (true, false) => Wanted::Input,
             (true, true) => Wanted::Rest,
+            (false, _) => match self.input.room() {
+                0 => Wanted::Nothing,
+                room => Wanted::More(room),
+            },
         }
     }
 
@@ -437,13 +455,17 @@ impl Link {
         self.input.is_empty()
     }
 
-    /// Lends what was read, until the turn ends.
-    pub(crate) fn lend_input(&mut self, buffer: Box<[u8]>, length: usize) {
-        debug_assert!(self.wants_input(), "what was read before is handled first");
+    /// Takes what was read: lends it until the turn ends, or keeps it behind what waits to be handled.
+    pub(crate) fn take_input(&mut self, buffer: Box<[u8]>, length: usize) {
         self.wakers.begin_turn();
         self.read_clock();
         self.connection.handle_arrival(self.now);
-        self.input = Input::Lent(buffer, 0..length);
+        if self.wants_input() {
+            self.input = Input::Lent(buffer, 0..length);
+        } else {
+            self.input.append(&buffer[..length]);
+            buffer::return_read_buffer(buffer);
+        }
     }
 
     /// Lends the message in progress out, if much of it is missing, to be read into.
@@ -473,21 +495,37 @@ impl Link {
     /// An end behind it is found beyond these bounds: its deadline counts from when it arrived, and
     /// nothing follows it.
     pub(crate) fn settle_input(&mut self) {
-        let mut whole = self.dropping_messages;
         while !self.input.is_empty() {
-            if !whole && self.inbound.bytes() >= INBOUND_BYTES_MAX {
-                if !self.input.is_lent() || !self.connection.finds_end(self.input.unhandled()) {
-                    break;
-                }
-                whole = true;
+            let is_full = !self.dropping_messages && self.inbound.bytes() >= INBOUND_BYTES_MAX;
+            if is_full && !self.finds_end() {
+                break;
             }
-            if let Some(message) = self.decode()
-                && !self.dropping_messages
-            {
-                self.inbound.push(message);
+            if is_full {
+                return self.settle_all_input();
             }
+            self.decode_ahead();
         }
         self.input.park();
+    }
+
+    /// Decodes all that was read: nothing follows it.
+    fn settle_all_input(&mut self) {
+        while !self.input.is_empty() {
+            self.decode_ahead();
+        }
+    }
+
+    fn decode_ahead(&mut self) {
+        if let Some(message) = self.decode()
+            && !self.dropping_messages
+        {
+            self.inbound.push(message);
+        }
+    }
+
+    fn finds_end(&mut self) -> bool {
+        let connection = &self.connection;
+        self.input.look(|bytes| connection.look_for_end(bytes))
     }
 
     /// Wakes the receiver if there is something for it.
@@ -500,6 +538,7 @@ impl Link {
     /// The peer has ended its side of the stream.
     pub(crate) fn handle_eof(&mut self) {
         self.read_clock();
+        self.settle_all_input();
         self.note_reply_pending();
         self.connection.handle_eof(self.now);
         self.notice_end();
@@ -509,6 +548,7 @@ impl Link {
     /// The stream is lost. The first error is the one that tells why.
     pub(crate) fn handle_read_error(&mut self, error: Option<io::Error>) {
         self.read_clock();
+        self.settle_all_input();
         if self.io_error.is_none() {
             self.io_error = error;
         }

@@ -4,7 +4,16 @@
     reason = "a system call that nobody whom we depend on has wrapped"
 )]
 
+use std::any::Any;
+
 use tokio::net::TcpStream;
+
+/// Bytes that were written to a stream and have not reached its peer, as far as it tells: a TCP socket
+/// does, others do not.
+pub(crate) fn unsent_bytes_of<S: 'static>(stream: &S) -> usize {
+    let stream: &dyn Any = stream;
+    stream.downcast_ref().map_or(0, unsent_bytes)
+}
 
 /// Bytes that were written to a socket and that its peer has not acknowledged; 0 where the system
 /// does not tell.

@@ -233,38 +233,57 @@ fn an_end_is_found_behind_messages_that_are_not_read_yet() {
         let peer = role.peer();
         let text = frame(peer, 0x81, b"text");
         let end = close(peer, 1000, "");
-        let rows: [(&str, Vec<u8>, bool); 9] = [
-            ("nothing", vec![], false),
-            ("messages", text.repeat(3), false),
+        // What is given: the frames that are whole, unless there is an end.
+        let rows: [(&str, Vec<u8>, Option<usize>); 9] = [
+            ("nothing", vec![], Some(0)),
+            ("messages", text.repeat(3), Some(3)),
             (
                 "a part of a message",
                 [&text[..], &text[..5]].concat(),
-                false,
+                Some(1),
             ),
             (
                 "a part of a header",
                 [&text[..], &text[..1]].concat(),
-                false,
+                Some(1),
             ),
-            ("a ping", frame(peer, 0x89, b""), false),
-            ("a close frame", [&text.repeat(3)[..], &end].concat(), true),
+            (
+                "a ping",
+                [frame(peer, 0x89, b"ping"), text.clone()].concat(),
+                Some(2),
+            ),
+            ("a close frame", [&text.repeat(3)[..], &end].concat(), None),
             (
                 "a part of one",
                 [&text[..], &end[..end.len() - 1]].concat(),
-                true,
+                None,
             ),
             (
                 "a header that no frame has",
                 [&text[..], &[0x83, 0x80]].concat(),
-                true,
+                None,
             ),
-            ("data like a close frame", frame(peer, 0x82, &end), false),
+            (
+                "data like a close frame",
+                frame(peer, 0x82, &end[..4]),
+                Some(1),
+            ),
         ];
-        for (what, input, expected) in rows {
+        for (what, input, frames) in rows {
             let connection = Scenario::open(role).connection();
-            assert_eq!(connection.finds_end(&input), expected, "{role:?}: {what}");
+            let found = connection.look_for_end(&input);
+            // All frames here are as long.
+            assert_eq!(
+                found,
+                frames.map(|frames| frames * text.len()),
+                "{role:?}: {what}"
+            );
         }
         let closed = Scenario::open(role).receives(&end).connection();
-        assert!(!closed.finds_end(&end), "nothing is read any more");
+        assert_eq!(
+            closed.look_for_end(&end),
+            Some(end.len()),
+            "nothing is read any more"
+        );
     }
 }

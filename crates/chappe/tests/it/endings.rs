@@ -169,13 +169,10 @@ async fn a_peer_that_waits_for_nothing_is_answered_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_application_that_does_not_take_what_came_before_is_waited_for_in_vain() {
     for end in PEERS_ENDS {
-        // An end of the stream behind more than is decoded ahead is not read.
-        let counts: &[usize] = if end == PeersEnd::Stream {
-            &[1, 16]
-        } else {
-            &[1, 16, 17, 60]
-        };
-        for &count in counts {
+        for (count, later) in [1, 16, 17, 60]
+            .map(|count| [(count, false), (count, true)])
+            .concat()
+        {
             for waits_for in ["the end", "something else"] {
                 let (peer, task) = served(move |ws, _| async move {
                     if waits_for == "the end" {
@@ -187,7 +184,12 @@ async fn an_application_that_does_not_take_what_came_before_is_waited_for_in_vai
                 })
                 .await;
                 let begin = Instant::now();
-                let bytes = frame::masked(0x82, &[7; 1000]).repeat(count);
+                let mut bytes = frame::masked(0x82, &[7; 1000]).repeat(count);
+                if later {
+                    // It comes when nothing more is decoded.
+                    peer.send(std::mem::take(&mut bytes));
+                    settle().await;
+                }
                 end.send_behind(&peer, bytes);
                 let what = format!("{end:?} behind {count} messages, waiting for {waits_for}");
                 let dropped = timeout(Duration::from_secs(60), peer.dropped()).await;
@@ -204,8 +206,8 @@ async fn an_application_that_does_not_take_what_came_before_is_waited_for_in_vai
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_fails_while_nothing_is_read_is_found_out() {
-    // More than is decoded ahead, so that reading stops.
-    let bytes = frame::masked(0x82, &[7; 1000]).repeat(17);
+    // More than is kept, so that reading stops.
+    let bytes = frame::masked(0x82, &[7; 1000]).repeat(100);
     let waits: [fn(WebSocket) -> _; 3] = [
         |ws| Box::pin(async move { drop(ws.closed().await) }) as Waits,
         |ws| Box::pin(async move { drop(ws.ping().await) }) as Waits,

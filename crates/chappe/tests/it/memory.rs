@@ -2,7 +2,7 @@
 
 use chappe::{Acceptor, Cause, Memory, Message, Prepared, State};
 
-use crate::endpoint::{accepted_by, echo, ended, served_by, settle};
+use crate::endpoint::{accepted_by, echo, ended, limits, served_by, settle};
 use crate::frame::{self, Frame};
 use crate::wire::{Options, Peer, wire};
 
@@ -171,5 +171,56 @@ async fn heads_that_are_not_complete_count() {
     for (_, handshake) in handshakes {
         assert!(handshake.await.unwrap().is_err());
     }
+    assert_eq!(memory.held_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_received_and_dropped_is_not_held() {
+    let memory = Memory::new(usize::MAX);
+    let limits = limits(|limits| limits.ping_interval = None);
+    let acceptor = Acceptor::new().memory(&memory).limits(limits);
+    let (mut ws, peer) = accepted_by(acceptor, Options::default()).await;
+    peer.send(frame::masked(0x82, &vec![7; 200_000]));
+    assert_eq!(ws.recv().await.unwrap().unwrap().len(), 200_000);
+    settle().await;
+    assert!(memory.held_bytes() >= 200_000, "the application has it");
+    let receiving = tokio::spawn(async move { ws.recv().await.map(drop) });
+    settle().await;
+    assert_eq!(memory.held_bytes(), 0, "it has asked for the next");
+    peer.send_end();
+    assert!(receiving.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_a_handler_holds_counts_though_it_sends_others() {
+    let memory = Memory::new(usize::MAX);
+    let acceptor = Acceptor::new().memory(&memory);
+    let (peer, _task) = served_by(acceptor, Options::default(), |mut ws, _| async move {
+        let message = ws.recv().await?.ok_or("a message comes first")?;
+        ws.send("ack").await?;
+        std::future::pending::<()>().await;
+        drop(message);
+        Ok(())
+    })
+    .await;
+    peer.send(frame::masked(0x82, &vec![7; 200_000]));
+    assert_eq!(peer.frame().await, Frame::text("ack"));
+    settle().await;
+    assert!(memory.held_bytes() >= 200_000, "{memory:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_connection_that_is_gone_count_until_they_are_taken() {
+    let memory = Memory::new(usize::MAX);
+    let acceptor = Acceptor::new().memory(&memory);
+    let (mut ws, peer) = accepted_by(acceptor, Options::default()).await;
+    peer.send(frame::masked(0x82, &vec![7; 200_000]));
+    settle().await;
+    peer.fail_reads(std::io::ErrorKind::ConnectionReset);
+    peer.dropped().await;
+    settle().await;
+    assert!(memory.held_bytes() >= 200_000, "{memory:?}");
+    assert_eq!(ws.recv().await.unwrap().unwrap().len(), 200_000);
+    assert!(ws.recv().await.is_err());
     assert_eq!(memory.held_bytes(), 0);
 }

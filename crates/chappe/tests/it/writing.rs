@@ -229,8 +229,9 @@ async fn input_is_not_read_while_the_handler_waits_for_room() {
     }
     settle().await;
     let held = 100 * 16 * 1024 - peer.unread();
+    // Two messages are taken, one is decoded ahead, and 64 KiB wait.
     assert!(
-        held <= 5 * 16 * 1024,
+        held <= 7 * 16 * 1024,
         "{held} bytes were read for a handler that does not take them"
     );
 }
