@@ -26,8 +26,8 @@ use crate::time::Time;
 pub(crate) struct Keepalive {
     /// When the next ping is due, if there is a schedule.
     next_ping: Option<Time>,
-    /// The ping that awaits its pong.
-    flight: Option<Flight>,
+    /// The ping that awaits its pong. Boxed, because mostly there is none.
+    flight: Option<Box<Flight>>,
     /// The number of the last ping.
     sequence: u32,
     ping_due: bool,
@@ -70,7 +70,7 @@ impl Keepalive {
             return;
         }
         self.sequence = self.sequence.wrapping_add(1);
-        self.flight = Some(Flight {
+        self.flight = Some(Box::new(Flight {
             sent: now,
             deadline: now + limits.pong_timeout,
             position: u64::MAX,
@@ -78,7 +78,7 @@ impl Keepalive {
             progressed: false,
             held_up: false,
             unreported: true,
-        });
+        }));
         self.ping_due = true;
     }
 

@@ -7,7 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -23,8 +23,6 @@ pub(crate) struct Deadline {
     armed: Option<Time>,
     /// The runtime's look at its sockets, since the deadline has passed.
     look: Option<Arc<Look>>,
-    /// How often the stream was read since.
-    reads: u8,
 }
 
 impl Deadline {
@@ -33,7 +31,6 @@ impl Deadline {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
             look: None,
-            reads: 0,
         }
     }
 
@@ -69,16 +66,15 @@ impl Deadline {
 
     /// Whether the stream may be read once more before the deadline is kept. That ends: a peer that
     /// sends without end gains no more than some 8 MiB, which is more than a socket holds.
-    pub(crate) fn may_read(&mut self) -> bool {
-        self.reads += 1;
-        self.reads <= READS_MAX
+    pub(crate) fn may_read(&self) -> bool {
+        let reads = self.look.as_ref().map(|look| &look.reads);
+        reads.is_some_and(|reads| reads.fetch_add(1, Ordering::Relaxed) < READS_MAX)
     }
 
     /// The deadline that has passed was kept.
     pub(crate) fn reset(&mut self) {
         self.armed = None;
         self.look = None;
-        self.reads = 0;
     }
 
     fn arm(&mut self, deadline: Time, epoch: Instant) {
@@ -110,6 +106,8 @@ const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 #[derive(Debug)]
 struct Look {
     done: AtomicBool,
+    /// How often the stream was read since.
+    reads: AtomicU8,
     /// Of the task that waits for it.
     waker: Waker,
 }
@@ -118,6 +116,7 @@ impl Look {
     fn begin(cx: &Context<'_>) -> Arc<Self> {
         let look = Arc::new(Self {
             done: AtomicBool::new(false),
+            reads: AtomicU8::new(0),
             waker: cx.waker().clone(),
         });
         // The runtime wakes whoever yields once it has looked. The task may be woken by others before:

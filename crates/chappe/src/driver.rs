@@ -188,7 +188,7 @@ pub(crate) struct Driver<S> {
     writing: Writing,
     reading: Reading,
     /// What was read and written in this poll of the task, in bytes as [`WORK_BYTES_MAX`] counts.
-    work: usize,
+    work: u32,
     deadline: Deadline,
 }
 
@@ -284,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 memory.relieve();
                 continue;
             }
-            let is_spent = self.work >= WORK_BYTES_MAX;
+            let is_spent = self.work as usize >= WORK_BYTES_MAX;
             // What was queued while the stream was full comes next.
             let has_more = behind && written.is_ready();
             if has_more && !is_spent {
@@ -320,6 +320,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Turn::Idle;
             }
         }
+    }
+
+    fn add_work(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.work = self.work.saturating_add(bytes);
     }
 
     /// Bytes that were taken from the outbox and have not reached the peer, as far as is known.
@@ -363,7 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.sending.is_empty() {
-            if self.work >= WORK_BYTES_MAX {
+            if self.work as usize >= WORK_BYTES_MAX {
                 yield_now(cx);
                 return Poll::Pending;
             }
@@ -375,7 +380,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     return Poll::Pending;
                 }
             };
-            self.work += written;
+            self.add_work(written);
             self.sending.advance(written);
             self.writing = Writing::Unflushed;
         }
@@ -421,7 +426,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             && length > 0
         {
             // It may be of many messages, each of which takes its time too.
-            self.work += READ_BYTES_MIN.max(4 * length);
+            self.add_work(READ_BYTES_MIN.max(4 * length));
             self.shared.lock().take_input(buffer, length);
             return Poll::Ready(());
         }
@@ -437,7 +442,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let was_read = matches!(result, Poll::Ready(Ok(1..)));
         self.shared.lock().return_partial(partial, was_read);
         if let Poll::Ready(Ok(length @ 1..)) = result {
-            self.work += READ_BYTES_MIN.max(length);
+            self.add_work(READ_BYTES_MIN.max(length));
             return Poll::Ready(());
         }
         self.handle_nothing_read(result.map_ok(drop))

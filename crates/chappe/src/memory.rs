@@ -11,6 +11,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -173,15 +174,15 @@ impl fmt::Debug for Pool {
 pub(crate) struct Share {
     memory: Memory,
     held: usize,
-    /// Among the connections that can be closed.
-    key: Option<usize>,
+    /// Among the connections that can be closed, from 1 on.
+    key: Option<NonZeroUsize>,
 }
 
 impl Share {
     /// What is held can be freed by closing this connection.
     pub(crate) fn register(&mut self, connection: Weak<dyn Holder>) {
         let key = self.memory.connections().insert(connection);
-        self.key = Some(key);
+        self.key = NonZeroUsize::new(key + 1);
     }
 
     /// Says how many bytes are held. Tells whether all hold no more than they may; if not, somebody has
@@ -218,7 +219,7 @@ impl Share {
     pub(crate) fn give_back(&mut self) {
         let _ = self.hold(0);
         if let Some(key) = self.key.take() {
-            let connection = self.memory.connections().remove(key);
+            let connection = self.memory.connections().remove(key.get() - 1);
             drop(connection);
         }
     }

@@ -9,6 +9,7 @@
 //! drops one: they are taken out while the connection is locked, as [`Due`], and woken behind. They are
 //! cloned under the lock, which no waker of a runtime's minds.
 
+use std::num::NonZeroU32;
 use std::task::{Context, Waker};
 
 use slab::Slab;
@@ -26,8 +27,10 @@ pub(crate) struct Wakers {
     /// because most connections have none.
     waiting: Option<Box<Slab<Seat>>>,
     /// Wakers that others took the place of, to be dropped when the connection is unlocked.
-    replaced: Vec<Waker>,
+    replaced: Replaced,
 }
+
+type Replaced = Option<Box<Vec<Waker>>>;
 
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "any of them may be due")]
@@ -58,8 +61,8 @@ enum Attention {
     Called,
 }
 
-/// Which seat a future has, once it waits.
-pub(crate) type SeatNumber = Option<usize>;
+/// Which seat a future has, once it waits: from 1 on, and small, as futures are kept.
+pub(crate) type SeatNumber = Option<NonZeroU32>;
 
 #[derive(Debug)]
 struct Seat {
@@ -87,7 +90,7 @@ impl Default for Wakers {
             driver: None,
             receiver: None,
             waiting: None,
-            replaced: Vec::new(),
+            replaced: None,
         }
     }
 }
@@ -142,8 +145,13 @@ impl Wakers {
     pub(crate) fn wait(&mut self, awaited: Awaited, number: &mut SeatNumber, cx: &Context<'_>) {
         let waiting = self.waiting.get_or_insert_default();
         let waker = None;
-        let number = *number.get_or_insert_with(|| waiting.insert(Seat { awaited, waker }));
-        self.due |= register(&mut waiting[number].waker, &mut self.replaced, cx);
+        let number = *number.get_or_insert_with(|| {
+            let key = waiting.insert(Seat { awaited, waker });
+            let number = u32::try_from(key + 1).ok().and_then(NonZeroU32::new);
+            number.expect("fewer than four billion futures wait")
+        });
+        let seat = &mut waiting[number.get() as usize - 1];
+        self.due |= register(&mut seat.waker, &mut self.replaced, cx);
     }
 
     /// It waits no longer.
@@ -151,13 +159,15 @@ impl Wakers {
         let (Some(number), Some(waiting)) = (number.take(), &mut self.waiting) else {
             return;
         };
-        let seat = waiting.remove(number);
+        let seat = waiting.remove(number.get() as usize - 1);
         if waiting.is_empty() {
             // With its memory: whoever waited once may be idle from here on.
             self.waiting = None;
         }
-        self.due |= seat.waker.is_some();
-        self.replaced.extend(seat.waker);
+        if let Some(waker) = seat.waker {
+            self.due = true;
+            self.replaced.get_or_insert_default().push(waker);
+        }
     }
 
     /// Wakes those who wait for room, for a flush or for a pong.
@@ -204,7 +214,7 @@ impl Wakers {
                     .collect(),
                 _ => Vec::new(),
             },
-            _replaced: std::mem::take(&mut self.replaced),
+            _replaced: self.replaced.take(),
         }
     }
 }
@@ -214,7 +224,7 @@ pub(crate) struct Due {
     driver: Option<Waker>,
     receiver: Option<Waker>,
     waiting: Vec<Waker>,
-    _replaced: Vec<Waker>,
+    _replaced: Replaced,
 }
 
 impl Due {
@@ -228,13 +238,15 @@ impl Due {
 
 /// Puts the task's waker in place, unless the one that is there wakes the same task. Tells whether
 /// another was replaced.
-fn register(waker: &mut Option<Waker>, replaced: &mut Vec<Waker>, cx: &Context<'_>) -> bool {
+fn register(waker: &mut Option<Waker>, replaced: &mut Replaced, cx: &Context<'_>) -> bool {
     if waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
         return false;
     }
     let before = waker.replace(cx.waker().clone());
     let is_replaced = before.is_some();
-    replaced.extend(before);
+    if let Some(before) = before {
+        replaced.get_or_insert_default().push(before);
+    }
     is_replaced
 }
 
