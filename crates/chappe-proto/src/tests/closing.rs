@@ -10,23 +10,28 @@ use crate::{
 use super::pair::{Pair, Stream};
 use super::{ROLES, START, Scenario, Seen, check, close, ended, feed, frame, just_before};
 
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-fn says(code: u16, reason: &str) -> CloseFrame {
+pub(super) fn says(code: u16, reason: &str) -> CloseFrame {
     CloseFrame {
         code: CloseCode::from(code),
         reason: reason.to_owned(),
     }
 }
 
-fn seen_close(code: u16, reason: &str) -> Seen {
+pub(super) fn seen_close(code: u16, reason: &str) -> Seen {
     Seen::Close(code, reason.to_owned())
 }
 
 /// What a driver asks after it has transmitted: the state, whether it shuts down, whether it drops.
 #[track_caller]
-fn assert_stands(connection: &Connection, state: State, write_is_over: bool, is_finished: bool) {
+pub(super) fn assert_stands(
+    connection: &Connection,
+    state: State,
+    write_is_over: bool,
+    is_finished: bool,
+) {
     assert_eq!(connection.state(), state);
     assert_eq!(connection.write_is_over(), write_is_over, "write_is_over");
     assert_eq!(connection.is_finished(), is_finished, "is_finished");

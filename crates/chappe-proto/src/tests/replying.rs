@@ -3,30 +3,10 @@
 
 use std::time::Duration;
 
-use crate::{Cause, CloseCode, CloseFrame, Connection, Payload, Role, Side, State, Time};
+use crate::{Cause, Connection, Payload, Role, Side, State, Time};
 
+use super::closing::{CLOSE_TIMEOUT, assert_stands, says, seen_close};
 use super::{ROLES, START, Scenario, Seen, close, ended, feed, frame, just_before};
-
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-fn says(code: u16, reason: &str) -> CloseFrame {
-    CloseFrame {
-        code: CloseCode::from(code),
-        reason: reason.to_owned(),
-    }
-}
-
-fn seen_close(code: u16, reason: &str) -> Seen {
-    Seen::Close(code, reason.to_owned())
-}
-
-/// What a driver asks after it has transmitted: the state, whether it shuts down, whether it drops.
-#[track_caller]
-fn assert_stands(connection: &Connection, state: State, write_is_over: bool, is_finished: bool) {
-    assert_eq!(connection.state(), state);
-    assert_eq!(connection.write_is_over(), write_is_over, "write_is_over");
-    assert_eq!(connection.is_finished(), is_finished, "is_finished");
-}
 
 /// How a peer ends its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

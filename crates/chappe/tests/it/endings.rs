@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::endpoint::{accepted, accepted_by, echo, ended, limits, served, served_by, settle};
 use crate::frame::{self, Frame};
+use crate::promises::{messages, replies};
 use crate::wire::{Options, Peer};
 
 /// How a peer ends its side, behind what it has sent.
@@ -63,24 +64,12 @@ async fn think_and_reply(mut ws: WebSocket, _: Request) -> Result<(), BoxError> 
     Ok(())
 }
 
-fn texts(count: usize) -> Vec<u8> {
-    (0..count)
-        .flat_map(|number| frame::text(&number.to_string()))
-        .collect()
-}
-
-fn replies(count: usize) -> Vec<Frame> {
-    (0..count)
-        .map(|number| Frame::text(&number.to_string()))
-        .collect()
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_last_requests_are_replied_to_before_the_peers_end_is_answered() {
     for end in PEERS_ENDS {
         for count in [1, 3, 20] {
             let (peer, task) = served(think_and_reply).await;
-            end.send_behind(&peer, texts(count));
+            end.send_behind(&peer, messages(count));
             peer.shut_down().await;
             let expected = [replies(count), end.answer()].concat();
             assert_eq!(peer.take_frames(), expected, "{end:?}");
@@ -96,7 +85,7 @@ async fn the_last_requests_are_replied_to_by_another_task_too() {
     for end in PEERS_ENDS {
         let (ws, peer) = accepted().await;
         let (sender, mut receiver) = ws.split();
-        end.send_behind(&peer, texts(2));
+        end.send_behind(&peer, messages(2));
         for number in 0..2 {
             let message = receiver.recv().await.unwrap().expect("a message");
             settle().await;
@@ -119,7 +108,7 @@ async fn echoes_of_a_full_outbox_come_before_the_answer_to_a_close_frame() {
         let (peer, _task) = served(echo).await;
         peer.take_only(0);
         let large = vec![7; 65_536];
-        let bytes = [frame::masked(0x82, &large), texts(10)].concat();
+        let bytes = [frame::masked(0x82, &large), messages(10)].concat();
         end.send_behind(&peer, bytes);
         settle().await;
         peer.take_all();
@@ -152,14 +141,14 @@ async fn a_peer_that_waits_for_nothing_is_answered_at_once() {
         let (ws, left) = accepted().await;
         let (_sender, receiver) = ws.split();
         drop(receiver);
-        for (peer, replies) in [(peer, 1), (feed, 1), (deaf, 0), (left, 0)] {
+        for (peer, count) in [(peer, 1), (feed, 1), (deaf, 0), (left, 0)] {
             let begin = Instant::now();
             end.send_behind(&peer, vec![]);
             settle().await;
             if end == PeersEnd::Stream {
-                assert!(peer.is_dropped() || peer.is_shut_down(), "{replies}");
+                assert!(peer.is_dropped() || peer.is_shut_down(), "{count}");
             }
-            let expected = [self::replies(replies), end.answer()].concat();
+            let expected = [replies(count), end.answer()].concat();
             assert_eq!(peer.take_frames(), expected, "{end:?}");
             assert_eq!(begin.elapsed(), Duration::ZERO);
         }
@@ -242,7 +231,7 @@ type Waits = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 #[tokio::test(start_paused = true)]
 async fn messages_that_were_read_before_the_stream_failed_are_received() {
     let (mut ws, peer) = accepted().await;
-    peer.send(texts(3));
+    peer.send(messages(3));
     settle().await;
     peer.fail_writes(ErrorKind::BrokenPipe);
     ws.send("lost").await.unwrap();
@@ -265,7 +254,7 @@ async fn no_message_is_received_after_some_were_dropped() {
         let (ws, peer) = accepted_by(acceptor, Options::default()).await;
         let (sender, mut receiver) = ws.split();
         if arrives == "before" {
-            peer.send(texts(8));
+            peer.send(messages(8));
             settle().await;
         }
         let first = match arrives {
@@ -276,7 +265,7 @@ async fn no_message_is_received_after_some_were_dropped() {
         let close = tokio::spawn(async move { closing.close(1000.into(), "").await });
         settle().await;
         if arrives == "after" {
-            peer.send(texts(8));
+            peer.send(messages(8));
         }
         let last = tokio::spawn(async move { receiver.recv().await });
         settle().await;
@@ -301,7 +290,7 @@ async fn handler_that_is_done_answers_the_peers_close_frame() {
         },
     )
     .await;
-    let bytes = [texts(3), frame::close(4321, "bye")].concat();
+    let bytes = [messages(3), frame::close(4321, "bye")].concat();
     peer.send(bytes);
     peer.shut_down().await;
     let expected = [Frame::text("0"), Frame::close(4321, "")];

@@ -13,14 +13,14 @@ use crate::frame::{self, Frame};
 use crate::wire::{Calls, Options};
 
 /// Client frames of this many messages, one behind the other.
-fn messages(count: usize) -> Vec<u8> {
+pub(crate) fn messages(count: usize) -> Vec<u8> {
     (0..count)
         .flat_map(|number| frame::text(&number.to_string()))
         .collect()
 }
 
 /// The replies to them.
-fn replies(count: usize) -> Vec<Frame> {
+pub(crate) fn replies(count: usize) -> Vec<Frame> {
     (0..count)
         .map(|number| Frame::text(&number.to_string()))
         .collect()
