@@ -53,7 +53,7 @@ use crate::utf8;
 ///    when [`is_finished`](Self::is_finished), drop the stream. Go on reading until then: a close
 ///    frame may be lost where a stream is dropped with input unread.
 ///
-/// A driver whose stream takes bytes only slowly, or that does not read for a while, says so with
+/// A driver whose stream takes bytes only slowly, or that keeps back what it has read, says so with
 /// [`handle_write_progress`](Self::handle_write_progress) and
 /// [`handle_read_paused`](Self::handle_read_paused), so that the peer is not blamed for it. One whose
 /// application works on messages while others arrive tells with
@@ -83,7 +83,7 @@ pub struct Connection {
     closing: Option<Box<Closing>>,
     /// Bytes of the frames that were put out.
     put_out: u64,
-    /// Whether the driver does not read.
+    /// Whether the driver keeps back what it has read.
     read_paused: bool,
     /// Whether the application may still reply to what it has received.
     reply_pending: bool,
@@ -321,8 +321,8 @@ impl Connection {
         self.keepalive.wants_write_progress()
     }
 
-    /// Says whether the driver does not read, as what it read before is not handled: a pong that came
-    /// could not be seen.
+    /// Says whether the driver keeps back what it has read, as the application does not take what came
+    /// before: a pong that came could not be seen.
     pub fn handle_read_paused(&mut self, paused: bool) {
         self.read_paused = paused;
     }

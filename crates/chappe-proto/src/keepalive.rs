@@ -12,7 +12,7 @@
 //! ```text
 //!   the ping is behind other bytes ─┬─ they get fewer ───────────────► more time
 //!                                   └─ they do not ──────────────────► overdue
-//!   we are not reading ──────────────────────────────────────────────► more time, and another ping
+//!   what was read is kept back ──────────────────────────────────────► more time, and another ping
 //!   otherwise ───────────────────────────────────────────────────────► overdue
 //! ```
 
@@ -129,7 +129,8 @@ impl Keepalive {
         self.round_trip
     }
 
-    /// Sends the ping that is due, or decides that a pong is overdue. `paused`: the driver does not read.
+    /// Sends the ping that is due, or decides that a pong is overdue. `paused`: the driver keeps back what it
+    /// has read.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Time,

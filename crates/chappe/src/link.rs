@@ -171,12 +171,13 @@ impl Link {
 
     /// Frames a message, whether there is room or not.
     pub(crate) fn send_now(&mut self, message: Payload<'_>) -> Result<(), NotSent> {
-        // What is sent may be what was received; a shorter message is not.
-        if message.len() >= self.handed_out_bytes {
-            self.handed_out_bytes = 0;
-        }
+        let length = message.len();
         if self.connection.send(message, &mut self.outbox).is_err() {
             return Err(NotSent::Closed(self.ended.clone()));
+        }
+        // What was sent may be what was received; a shorter message is not.
+        if length >= self.handed_out_bytes {
+            self.handed_out_bytes = 0;
         }
         self.wakers.call_driver();
         Ok(())
